@@ -1,0 +1,37 @@
+# Two commands: `make demo` (a figure) and `make test`. Both make .venv first, and only when it is out of date.
+#
+#   PYTHON=python3.13 make test      another interpreter (3.11 or newer)
+#   make test-all                    the long tests too
+#   make results                     every experiment again, into results/
+
+VENV ?= .venv
+PYTHON ?= $(firstword $(foreach p,python3.14 python3.13 python3.12 python3.11 python3 python,$(shell \
+	$(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $(p))))
+export JAXASGD_DATA ?= $(wildcard $(CURDIR)/../shared/data)
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile -q
+
+.PHONY: demo test test-all results clean
+
+demo: $(VENV)/demo.done
+	$(BIN)/python experiments/images.py --out results/images
+	@echo "The figure: results/images/overview.svg"
+
+test: $(VENV)/test.done
+	$(PYTEST) -m "not long"
+
+test-all: $(VENV)/test.done
+	$(PYTEST)
+
+results: $(VENV)/demo.done
+	$(BIN)/python experiments/regression.py --out results/regression
+	$(BIN)/python experiments/images.py --out results/images
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/%.done: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "jaxasgd needs Python 3.11 or newer; none was found: make PYTHON=/path/to/python"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$*]"
+	touch $@

@@ -1,0 +1,44 @@
+"""jaxasgd: synchronous and asynchronous SGD, simulated exactly, in JAX.
+
+A clock and a policy make a `Schedule` (who arrives when, what it had read); a problem and a rule are run on it.
+"""
+
+from . import fanout, methods, policies, problems, results, rules, times, work
+from .comparison import Comparison, compare
+from .engine import History, Status, run
+from .fanout import spread
+from .methods import Method, late
+from .planning import Plan, plan, stack
+from .policies import Decision, Event, Job, Policy
+from .schedule import Schedule
+from .simulation import simulate
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Comparison",
+    "Decision",
+    "Event",
+    "History",
+    "Job",
+    "Method",
+    "Plan",
+    "Policy",
+    "Schedule",
+    "Status",
+    "compare",
+    "fanout",
+    "late",
+    "methods",
+    "plan",
+    "policies",
+    "problems",
+    "results",
+    "rules",
+    "run",
+    "simulate",
+    "spread",
+    "stack",
+    "times",
+    "work",
+]

@@ -1,0 +1,7 @@
+"""`python -m jaxasgd` is the `jaxasgd` command."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

@@ -1,0 +1,114 @@
+"""compare(): several methods on one problem and one clock, over seeds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+
+from .engine import Status, run
+from .methods import Method
+from .planning import align, plan
+from .progress import bar
+from .results import AXES, Comparison, Run, environment
+from .simulation import simulate
+
+
+def compare(
+    problem,
+    times,
+    methods: Mapping[str, Method],
+    *,
+    until=None,
+    num_updates=None,
+    seeds=5,
+    key=None,
+    points=50,
+    evaluate=None,
+    reads="after",
+    target_loss=None,
+    target_gradient_norm=None,
+    progress=None,
+) -> Comparison:
+    """Run every method with every seed on the same clock.
+
+    Seed s gives the clock's and the policies' randomness (`simulate(seed=s)`) and, with `key`, the start and the
+    samples: the same for all methods, so that differences between methods are differences between methods.
+    Evaluations are made at common times (`points` of them up to `until`), off the clock.
+
+    Args:
+        problem: a `Problem`.
+        times: a worker-time model.
+        methods: name -> `Method`.
+        until: simulated seconds of every run. num_updates: or updates. At least one of the two.
+        seeds: how many (0, 1, ...), or the seeds themselves.
+        key: a JAX key; `jax.random.key(0)` by default.
+        points: number of looks at each run. evaluate: or when to look, as in `plan`.
+        reads, target_loss, target_gradient_norm: as in `simulate` and `run`.
+        progress: show a bar; None: if it takes long and standard error is a terminal.
+
+    Returns:
+        A `Comparison`; print it for a table, `.plot("time")` it, `.save("results/mine")` it.
+
+    Example:
+        >>> import jaxasgd as ja
+        >>> problem = ja.problems.quadratic(dim=10, noise=0.01)
+        >>> times = ja.times.exponential(1.0, num_workers=4)
+        >>> methods = {"sync": ja.methods.sync_sgd(0.3), "async": ja.methods.asgd(0.1)}
+        >>> table = ja.compare(problem, times, methods, until=50.0, seeds=2)
+        >>> bool(table.final("async").mean() < table.final("sync").mean())
+        True
+    """
+    if not methods or not isinstance(methods, Mapping):
+        raise ValueError(f"methods is a non-empty mapping, name -> ja.Method; got {methods!r}.")
+    for name, method in methods.items():
+        if not isinstance(method, Method):
+            raise ValueError(f"method {name!r} is a ja.Method (ja.methods has them ready); got {method!r}.")
+    seeds = list(range(seeds)) if isinstance(seeds, int) else [int(seed) for seed in seeds]
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds is a number of seeds, 1 or more, or different seeds; got {seeds!r}.")
+    key = jax.random.key(0) if key is None else key
+    if evaluate is None:
+        evaluate = np.linspace(0, until, points + 1) if until is not None else max(1, num_updates // points)
+    began, runs, schedules = time.perf_counter(), [], {}
+    with bar(progress, total=len(methods) * len(seeds), unit="run") as show:
+        for name, method in methods.items():
+            bound = method.bind(times.num_workers, times)
+            made = [
+                simulate(bound.policy, times, until=until, num_updates=num_updates, seed=seed, reads=reads) for seed in seeds
+            ]
+            schedules[name] = made[0]
+            plans = align([plan(schedule, evaluate=evaluate) for schedule in made])
+            for seed, schedule, one in zip(seeds, made, plans, strict=True):
+                history = run(
+                    problem,
+                    one,
+                    bound,
+                    key=jax.random.fold_in(key, seed),
+                    target_loss=target_loss,
+                    target_gradient_norm=target_gradient_norm,
+                    progress=False,
+                )
+                columns = {axis: getattr(history, axis) for axis in AXES} | {"loss": history.loss} | history.metrics
+                status = {Status.OK: "finished", Status.TARGET: "target", Status.DIVERGED: "diverged"}[int(history.status)]
+                runs.append(Run(name, seed, status, int(history.ended), columns, schedule.summary()))
+                show(len(runs))
+    spec = {
+        "methods": {name: {"name": m.name, **method_info(m, times)} for name, m in methods.items()},
+        "times": {"name": times.name, **times.args},
+        "num_workers": times.num_workers,
+        "until": until,
+        "num_updates": num_updates,
+        "seeds": seeds,
+        "reads": reads,
+        "targets": {"loss": target_loss, "gradient_norm": target_gradient_norm},
+        "wall_seconds": round(time.perf_counter() - began, 1),
+        **environment(),
+    }
+    return Comparison(runs, schedules, spec)
+
+
+def method_info(method, times) -> dict:
+    return dict(method.bind(times.num_workers, times).policy.info)

@@ -1,0 +1,239 @@
+"""run(): a problem, a schedule and a rule become a History."""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from . import program
+from .methods.base import Late, Method
+from .planning import ARRAYS, Plan, plan
+from .policies import asgd
+from .problems.base import Problem
+from .progress import bar
+from .schedule import Schedule
+
+
+class Status(enum.IntEnum):
+    """How a run ended."""
+
+    OK = 0
+    TARGET = 1  # a target was reached
+    DIVERGED = 2  # the loss was no finite number any more
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["time", "update", "gradients", "loss", "metrics", "params", "status", "ended"],
+    meta_fields=[],
+)
+@dataclass(frozen=True, eq=False)
+class History:
+    """What came of a run: one entry per evaluation, and the final parameters.
+
+    Attributes:
+        time: seconds of the run's clock (f8 on the host; f4 where the run was traced without x64).
+        update: updates so far. gradients: work units that had arrived so far, discarded ones too.
+        loss: the whole objective. metrics: name -> array, what else the problem reports.
+        params: final parameters.
+        status: an int: `Status.OK`, `Status.TARGET` or `Status.DIVERGED`.
+        ended: the update at whose evaluation the run ended; an eager run's entries stop there.
+    """
+
+    time: Any
+    update: Any
+    gradients: Any
+    loss: Any
+    metrics: dict[str, Any]
+    params: Any
+    status: Any
+    ended: Any
+
+    def __str__(self):
+        """The outcome in words."""
+        if np.ndim(self.status):
+            names = ", ".join(f"{int((np.asarray(self.status) == s).sum())} {s.name.lower()}" for s in Status)
+            return f"{np.size(self.status)} runs: {names}"
+        word = {Status.OK: "finished", Status.TARGET: "target reached", Status.DIVERGED: "diverged"}[Status(int(self.status))]
+        return f"{word} at update {int(self.ended)}, {float(self.time[-1]):.6g} s, loss {float(self.loss[-1]):.6g}"
+
+
+def run(
+    problem: Problem,
+    schedule: Schedule | Plan,
+    rule,
+    *,
+    key,
+    evaluate=None,
+    target_loss=None,
+    target_gradient_norm=None,
+    width=None,
+    devices=None,
+    progress=None,
+) -> History:
+    """Train on a schedule: every row's gradient at the version its worker had read, every update by the rule.
+
+    A pure function of its numbers and the key. With concrete arguments it goes evaluation by evaluation and stops
+    early at a target or when the loss is no finite number; inside `jit` or `vmap` it is one scan over all rows, and
+    `status` is computed from the whole history. The same shapes compile once, whatever the numbers, also for a
+    freshly built rule.
+
+    Args:
+        problem: what is minimised.
+        schedule: a `Schedule`, or a `Plan` (`ja.plan(schedule)`).
+        rule: an optax transformation, or a `Method` (its policy is not looked at; late parts are bound to the
+            schedule's number of workers, without a clock).
+        key: a JAX key, `jax.random.key(0)`: of the start and of all samples.
+        evaluate: see `plan`; not together with a `Plan`.
+        target_loss, target_gradient_norm: stop at the first evaluation where the loss, or the norm of the whole
+            gradient, is not above it (the latter adds the metric "gradient_norm").
+        width: gradients computed side by side; None is 1, or the number of devices.
+        devices: spread the gradients of a wave over these; results equal those on one device to rounding.
+        progress: show a progress bar; None: if the run is long and standard error is a terminal.
+
+    Returns:
+        A `History`. A diverged run is a result: `status` says so, and `ended` at which update.
+
+    Raises:
+        ValueError: before anything is compiled; it says the rule, the value received and the remedy.
+
+    Example:
+        >>> import jax, optax
+        >>> import jaxasgd as ja
+        >>> problem = ja.problems.quadratic(dim=10, condition=10.0)
+        >>> schedule = ja.simulate(ja.policies.asgd(), ja.times.exponential(1.0, num_workers=4), num_updates=200)
+        >>> history = ja.run(problem, schedule, optax.sgd(0.2), key=jax.random.key(0))
+        >>> bool(history.loss[-1] < 1e-3 * history.loss[0]), str(history)[:22]
+        (True, 'finished at update 200')
+    """
+    check_key(key)
+    if not isinstance(problem, Problem):
+        raise ValueError(f"a problem is a ja.problems.Problem (ja.problems.from_loss makes one); got {problem!r}.")
+    devices = None if devices is None else check_devices(devices)
+    if isinstance(schedule, Schedule):
+        width = (1 if devices is None else len(devices)) if width is None else width
+        made = plan(schedule, evaluate=evaluate, width=width)
+    elif isinstance(schedule, Plan):
+        if evaluate is not None or width not in (None, schedule.width):
+            raise ValueError("a plan has its evaluations and its width already: give evaluate= and width= to ja.plan.")
+        made = schedule
+    else:
+        raise ValueError(f"a run follows a ja.Schedule or a ja.Plan; got {schedule!r}.")
+    if devices is not None and made.width % len(devices):
+        raise ValueError(f"the width is a multiple of the number of devices, {len(devices)}; got {made.width}.")
+    if problem.num_shards is not None and problem.num_shards != made.num_workers:
+        raise ValueError(
+            f"the problem has {problem.num_shards} shards, one a worker, and the schedule {made.num_workers} workers: "
+            "make as many shards as workers."
+        )
+    method = as_method(rule, made.num_workers)
+    targets = (target_loss, target_gradient_norm)
+    params = jax.eval_shape(lambda problem: problem.init(jax.random.key(0)), problem)
+    params = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), params)
+    parts, consts = program.trace_parts(method, made, params, devices)
+    if made.width > 1 and jax.tree.leaves(jax.eval_shape(lambda p: method.work.init(p, made.num_workers), params)):
+        raise ValueError("workers with a state of their own run at width 1; leave width and devices out.")
+    look = look_with_norm if target_gradient_norm is not None else look_at
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((made, problem, key, consts))):
+        return traced_run(parts, made, problem, key, consts, look, targets)
+    return eager_run(parts, made, problem, key, consts, look, targets, progress)
+
+
+def as_method(rule, num_workers) -> Method:
+    method = rule.bind(num_workers, None) if isinstance(rule, Method) else Method(asgd(), rule)
+    late = [name for name in ("rule", "arrival", "work", "send") if isinstance(getattr(method, name), Late)]
+    if late:
+        raise ValueError(f"the method's {late} could not be bound; call method.bind(num_workers, times) first.")
+    return method
+
+
+def check_key(key):
+    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ()):
+        kind = f"{key.dtype} of shape {key.shape}" if hasattr(key, "dtype") else repr(key)
+        raise ValueError(f"key is one typed JAX key: jax.random.key(0); got {kind}.")
+
+
+def check_devices(devices) -> tuple:
+    devices = tuple(devices)
+    if not devices or not all(isinstance(device, jax.Device) for device in devices) or len(set(devices)) < len(devices):
+        raise ValueError(f"devices holds different JAX devices, jax.devices() for all of them; got {devices!r}.")
+    return devices
+
+
+# ------------------------------------------------------------------- looks
+
+
+def look_at(problem, params):
+    return problem.evaluate(params)
+
+
+def look_with_norm(problem, params):
+    squares = [jnp.vdot(g, g).real for g in jax.tree.leaves(problem.gradient(params))]
+    return problem.evaluate(params) | {"gradient_norm": jnp.sqrt(sum(squares))}
+
+
+compiled_look = jax.jit(lambda look, problem, cells, cell, params: look(
+    problem, program.take(cells, cell) if params is None else params
+), static_argnums=0)
+compiled_take = jax.jit(program.take)
+
+
+def judge(loss, norm, targets, xp):
+    """Where a run ended, from its looks: `(status, index)`; the first look that ends it counts."""
+    target_loss, target_norm = targets
+    reached = xp.zeros(loss.shape, bool)
+    if target_loss is not None:
+        reached = reached | (loss <= target_loss)
+    if target_norm is not None:
+        reached = reached | (norm <= target_norm)
+    bad = ~xp.isfinite(loss)
+    over = bad | reached
+    last = xp.where(over.any(), xp.argmax(over), len(loss) - 1)
+    status = xp.where(bad[last], int(Status.DIVERGED), xp.where(reached[last], int(Status.TARGET), int(Status.OK)))
+    return status, last
+
+
+def traced_run(parts, made, problem, key, consts, look, targets) -> History:
+    params, looks = program.compiled_whole(parts, made, problem, key, consts, look)
+    status, last = judge(looks["loss"], looks.get("gradient_norm"), targets, jnp)
+    times = (jnp.asarray(getattr(made, name)) for name in ("time", "update", "gradients"))
+    loss = looks.pop("loss")
+    return History(*times, loss, looks, params, status, jnp.asarray(made.update)[last])
+
+
+def eager_run(parts, made, problem, key, consts, look, targets, progress) -> History:
+    bounds, cells = np.asarray(made.bounds).tolist(), np.asarray(made.cells)
+    clock = {name: np.asarray(getattr(made, name)) for name in ("time", "update", "gradients")}
+    on_device = {name: jax.tree.map(jnp.asarray, getattr(made, name)) for name in ("rows", "tags", "waves")}
+    lean = replace(made, **(dict.fromkeys(ARRAYS) | on_device))
+    # what samples depend on, and no more: drawing them is compiled once for all rules and policies
+    who = {name: lean.rows[name] for name in program.WHO}
+    numbers = replace(lean, rows=who, tags={}, num_cells=0, every=True, lone=True, all_used=True)
+    carry = program.compiled_start(parts, lean, problem, key, consts)
+    carry = jax.tree.map(jnp.copy, carry)  # donated below: nothing of the caller's may be in it
+    looks, status, e = [], Status.OK, 0
+    with bar(progress, total=int(clock["update"][-1]), unit="update") as show:
+        for e in range(len(bounds)):
+            for begin in range(bounds[e - 1], bounds[e], made.block) if e else ():
+                samples = program.compiled_draw(numbers, problem, key, begin)
+                number = min(made.block, bounds[e] - begin)
+                carry = program.compiled_block(parts, lean, problem, consts, carry, samples, begin, number)
+            seen = compiled_look(look, problem, carry.cells, cells[e], carry.params)
+            looks.append({name: np.asarray(value) for name, value in seen.items()})
+            show(int(clock["update"][e]), time=float(clock["time"][e]), loss=float(looks[-1]["loss"]))
+            norm = looks[-1].get("gradient_norm", math.nan)
+            status, _ = judge(looks[-1]["loss"][None], np.asarray(norm)[None], targets, np)
+            if status != Status.OK:
+                break
+    params = compiled_take(carry.cells, cells[e]) if carry.params is None else carry.params
+    stacked = {name: np.stack([look[name] for look in looks]) for name in looks[0]}
+    loss = stacked.pop("loss")
+    clock = (column[: e + 1] for column in clock.values())
+    return History(*clock, loss, stacked, params, np.int32(status), np.int32(made.update[e]))

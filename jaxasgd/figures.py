@@ -1,0 +1,148 @@
+"""What all figures share: matplotlib on demand, one style, one palette, files that come out the same twice."""
+
+from __future__ import annotations
+
+import math
+from contextlib import contextmanager
+from pathlib import Path
+from textwrap import fill
+
+INK, GREY, FAINT = "#262626", "#6e6e6e", "#e4e4e4"
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito: safe for the colour-blind
+DASHES = ("-", (0, (5, 1.2)), (0, (1, 1)))  # beyond six methods the colours come again, dashed
+SMALL, TEXT = 6.5, 7.5  # points
+STYLE = {
+    "font.size": TEXT,
+    "axes.labelsize": TEXT,
+    "axes.titlesize": TEXT,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 4.0,
+    "axes.labelpad": 2.5,
+    "axes.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "legend.fontsize": SMALL,
+    "legend.title_fontsize": SMALL,
+    "legend.frameon": False,
+    "legend.handlelength": 1.6,
+    "legend.handletextpad": 0.5,
+    "legend.columnspacing": 1.2,
+    "legend.labelspacing": 0.3,
+    "legend.borderaxespad": 0.0,
+    "legend.borderpad": 0.0,
+    "hatch.linewidth": 0.5,
+    "figure.dpi": 150,
+}
+FORMATS = {".svg": {"Date": None, "Creator": None}, ".png": {"Software": None}}
+
+
+def pyplot():
+    """matplotlib.pyplot, on first need."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError('figures need matplotlib: pip install "jaxasgd[plot]"') from error
+    return plt
+
+
+@contextmanager
+def panel(ax=None, size=(3.4, 2.4)):
+    """Inside, the style holds and there is an Axes: `ax`, or that of a new figure of `size` inches."""
+    plt = pyplot()
+    with plt.rc_context(STYLE):
+        if ax is None:
+            ax = plt.subplots(figsize=size, layout="constrained")[1]
+        tidy(ax)
+        yield ax
+
+
+def tidy(ax, grid="both"):
+    """Two thin spines, short ticks, and a light grid along `grid` ("x", "y", "both"; "" for none)."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_linewidth(0.6)
+    ax.tick_params(which="both", width=0.6, length=2.5, pad=2, color=INK)
+    ax.tick_params(which="minor", width=0.4, length=1.5)
+    ax.grid(False, which="both")
+    if grid:
+        ax.grid(True, axis=grid, color="#ebebeb", linewidth=0.5)
+
+
+def looks(names) -> dict:
+    """Colour and dashes of every method, by its place."""
+    size = len(PALETTE)
+    return {
+        name: {"color": PALETTE[i % size], "linestyle": DASHES[i // size % len(DASHES)]} for i, name in enumerate(names)
+    }
+
+
+def legend(ax, title=None, handles=None, **options):
+    """A legend above the panel, left-aligned, in as many columns as the panel is wide; it never covers data."""
+    handles = ax.get_legend_handles_labels()[0] if handles is None else handles
+    width = ax.get_position().width * ax.figure.get_figwidth()
+    labels = [fill(handle.get_label(), letters(width)) for handle in handles]
+    place = {"loc": "lower left", "bbox_to_anchor": (0, 1.03), "title": title, "alignment": "left"}
+    made = ax.legend(handles, labels, ncols=columns(labels, width), **(place | options))
+    made.get_title().set_color(GREY)
+    return made
+
+
+def letters(inches) -> int:
+    """How many letters of a legend's line fit."""
+    return max(12, int((inches * 72 / SMALL - 3.2) / 0.56))
+
+
+def columns(labels, inches) -> int:
+    """How many columns of a legend fit."""
+    widest = (0.56 * max(map(len, labels), default=1) + 3.2) * SMALL / 72
+    return max(1, min(len(labels), int(inches / widest)))
+
+
+def numbers(axis, largest, *, whole=True):
+    """A few round numbers along an axis from 0; 20k for 20000."""
+    from matplotlib import ticker
+
+    axis.set_major_locator(ticker.MaxNLocator(5, integer=whole, steps=[1, 2, 2.5, 5, 10]))
+    if largest >= 10_000:
+        axis.set_major_formatter(ticker.EngFormatter(sep=""))
+
+
+def save(figure, path) -> Path:
+    """Write a figure as .svg or .png, the same bytes every time, and close it.
+
+    No date goes into the file and the ids within an SVG are fixed, so that a picture under version control changes
+    only where it looks different. Dense parts are pixels within an SVG: the file stays below 1 MB.
+
+    Args:
+        figure: what the functions of this module return, a Figure or an Axes.
+        path: where to; folders are made.
+
+    Raises:
+        ValueError: for any other extension.
+
+    Example:
+        >>> import tempfile
+        >>> import jaxasgd as ja
+        >>> from jaxasgd import plot
+        >>> schedule = ja.simulate(ja.policies.asgd(), ja.times.exponential(1.0, num_workers=4), until=20.0)
+        >>> plot.save(plot.timeline(schedule), tempfile.mkdtemp() + "/timeline.svg").name
+        'timeline.svg'
+    """
+    plt, path = pyplot(), Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise ValueError(f"a figure is saved as one of {list(FORMATS)}; got {path.name!r}: change the extension.")
+    figure = figure.figure
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with plt.rc_context(STYLE | {"svg.hashsalt": "jaxasgd", "svg.fonttype": "path"}):
+        figure.savefig(path, dpi=220, metadata=FORMATS[path.suffix.lower()])
+    plt.close(figure)
+    return path
+
+
+def nice(least: float) -> int:
+    """The smallest of 1, 2, 5, 10, 20, ... that is not below `least`."""
+    power = 10 ** max(0, math.floor(math.log10(max(least, 1))))
+    return next(int(m * power) for m in (1, 2, 5, 10) if m * power >= least)

@@ -1,0 +1,84 @@
+"""Method: a policy and a rule, and for some what the workers compute and what the server sends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import optax
+
+from ..policies import Policy
+from ..work import Work, gradient
+
+
+@dataclass(frozen=True)
+class Late:
+    """A part of a method that is made when the number of workers and the clock are known."""
+
+    make: Callable
+
+
+def late(make) -> Late:
+    """Bind a part late: `make(num_workers, times) -> part`; `times` is None where no clock is known.
+
+    Example:
+        >>> import optax
+        >>> import jaxasgd as ja
+        >>> rule = ja.late(lambda num_workers, times: optax.sgd(0.1 / num_workers))
+        >>> method = ja.Method(ja.policies.asgd(), rule)
+        >>> bound = method.bind(num_workers=4, times=None)
+        >>> bound.rule.update(1.0, bound.rule.init(0.0))[0]
+        -0.025
+    """
+    return Late(make)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A published method: who counts and when (policy), what is done with the numbers (rule).
+
+    Any part may be `late(make)`.
+
+    Attributes:
+        policy: a `Policy`.
+        rule: an optax transformation, applied at every update to the aggregate; may ask for `delay`, `version`,
+            `read`, `worker`, `stale`, `step`, `weight`, `progress` and the policy's tags as keyword arguments.
+        arrival: None, or an optax transformation applied to every used gradient before it is aggregated, with the
+            same keyword arguments (and a state of its own).
+        work: what a worker computes.
+        send: None (the parameters), or `send(params, rule_state, worker_state) -> pytree` that a worker is handed,
+            evaluated after every update.
+        name: as in the paper.
+    """
+
+    policy: Policy | Late
+    rule: Any
+    arrival: Any = None
+    work: Work | Late = gradient()
+    send: Callable | Late | None = None
+    name: str = ""
+
+    def __post_init__(self):
+        if not isinstance(self.policy, (Policy, Late)):
+            raise ValueError(f"a method's policy is a ja.Policy, or late; got {self.policy!r}.")
+        if not isinstance(self.rule, Late):
+            check_rule(self.rule, "a method's rule")
+        if not (self.arrival is None or isinstance(self.arrival, Late)):
+            check_rule(self.arrival, "a method's arrival")
+
+    def bind(self, num_workers: int, times=None) -> Method:
+        """The method for so many workers and this clock, with no late part left."""
+        made = {
+            part.name: getattr(self, part.name).make(num_workers, times)
+            for part in fields(self)
+            if isinstance(getattr(self, part.name), Late)
+        }
+        return replace(self, **made)
+
+
+def check_rule(rule, what="a rule") -> optax.GradientTransformationExtraArgs:
+    """The rule with extra arguments supported; anything that is no optax transformation is an error."""
+    if not (callable(getattr(rule, "init", None)) and callable(getattr(rule, "update", None))):
+        raise ValueError(f"{what} is an optax transformation, optax.sgd(0.1) for example; got {rule!r}.")
+    return optax.with_extra_args_support(rule)

@@ -1,0 +1,186 @@
+"""What can be said to the `jaxasgd` command: every option with its type, its default and a sentence about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+
+def shown(value, without=""):
+    """How the help shows an option's value, and what holds where it is not given."""
+    return arg(metavar=value, help_behavior_hint=f"({without})" if without else "")
+
+
+@dataclass
+class ProblemOptions:
+    """What is minimised, and how the data is divided among the workers.
+
+    Args:
+        problem: quadratic; tridiagonal (the worst-case quadratic); toy (linear regression on 100 samples); digits or
+            mnist (a network on images); breast_cancer (logistic regression); libsvm (logistic regression on the file
+            in --data).
+        data: libsvm: a LIBSVM text file with two classes, plain or gzipped. mnist: the folder with its four IDX files.
+        dim: quadratic, tridiagonal: number of parameters.
+        condition: quadratic: the largest eigenvalue, which is 1, over the smallest; the larger, the harder.
+        noise: quadratic, tridiagonal: standard deviation of the noise in each coordinate of a gradient.
+        batch_size: Problems with data: samples in one gradient.
+        hidden: digits, mnist: widths of the network's hidden layers, first to last; no width makes it a linear model.
+        shards: Problems with data, what each worker draws from: none (all samples), iid (a random part), contiguous (a
+            part in the order of the data), dirichlet (a part unequal in its classes; needs --alpha).
+        alpha: --shards dirichlet: concentration; 100 gives nearly equal parts, 0.1 gives each worker few classes.
+    """
+
+    problem: Annotated[str, shown("NAME", "default: quadratic")] = "quadratic"
+    data: Annotated[Path | None, shown("PATH", "mnist: by default the folder mnist in $JAXASGD_DATA")] = None
+    dim: Annotated[int | None, shown("N", "default: 100; tridiagonal: 1729")] = None
+    condition: Annotated[float | None, shown("RATIO", "default: 10")] = None
+    noise: Annotated[float | None, shown("STD", "default: 0.1; tridiagonal: 0.01")] = None
+    batch_size: Annotated[int | None, shown("N", "default: 32; toy: 1")] = None
+    hidden: Annotated[tuple[int, ...] | None, shown("WIDTH ...", "default: 128")] = None
+    shards: Annotated[str | None, shown("HOW", "default: none")] = None
+    alpha: Annotated[float | None, shown("ALPHA", "no default")] = None
+
+
+@dataclass
+class ClockOptions:
+    """Who computes, and how many simulated seconds a gradient takes: 1 second on average, unless told otherwise.
+
+    Args:
+        workers: Number of workers.
+        times: Law of the seconds that a gradient takes: fixed or exponential (--mean), uniform (--low, --high),
+            shifted_exponential (--shift, --mean), lognormal (--mean, --sigma), gamma (--mean, --cv),
+            pareto (--mean or --minimum, --tail-index).
+        mean: Mean seconds of one gradient (shifted_exponential: of what comes on top of --shift).
+        sigma: lognormal: standard deviation of the logarithm of the seconds; 0 is constant, 1 varies much.
+        cv: gamma: coefficient of variation, the standard deviation over the mean.
+        shift: shifted_exponential: the fewest seconds that a gradient takes.
+        low: uniform: the fewest seconds that a gradient takes.
+        high: uniform: the most seconds that a gradient takes.
+        minimum: pareto: the fewest seconds that a gradient takes, instead of --mean.
+        tail_index: pareto: P(T > t) falls like t^-ALPHA; the smaller, the heavier the tail (above 1 with --mean).
+        spread: Seconds grow linearly over the workers: the first as above, the last FACTOR times as many.
+        slowest: Make the last worker a straggler that takes FACTOR times as long as it would.
+    """
+
+    workers: Annotated[int, shown("N", "default: 8")] = 8
+    times: Annotated[str, shown("LAW", "default: exponential")] = "exponential"
+    mean: Annotated[float | None, shown("SECONDS", "default: 1; shifted_exponential: 0.5")] = None
+    sigma: Annotated[float | None, shown("STD", "default: 0.5")] = None
+    cv: Annotated[float | None, shown("RATIO", "default: 0.1")] = None
+    shift: Annotated[float | None, shown("SECONDS", "default: 0.5")] = None
+    low: Annotated[float | None, shown("SECONDS", "default: 0.5")] = None
+    high: Annotated[float | None, shown("SECONDS", "default: 1.5")] = None
+    minimum: Annotated[float | None, shown("SECONDS", "no default")] = None
+    tail_index: Annotated[float | None, shown("ALPHA", "default: 1.5")] = None
+    spread: Annotated[float | None, shown("FACTOR", "default: 1, all alike")] = None
+    slowest: Annotated[float | None, shown("FACTOR", "default: 1, no straggler")] = None
+
+
+@dataclass
+class RunOptions:
+    """What is compared, and for how long.
+
+    Args:
+        methods: The methods, one or more, each with its arguments: asgd, for example, or
+            backup_sgd:learning_rate=0.1,backup=2. 'jaxasgd list methods' shows them all with their arguments.
+        learning_rate: Learning rate of the methods that are given none of their own.
+        until: End every run after so many simulated seconds: all methods get the same time.
+        updates: End every run after so many updates of the parameters.
+        seeds: Runs of each method, with seeds 0, 1, ...; from two on there are 95 % intervals.
+    """
+
+    methods: Annotated[tuple[str, ...], shown("NAME[:ARGUMENT=VALUE,...] ...", "required")] = ()
+    learning_rate: Annotated[float | None, shown("STEP", "no default")] = None
+    until: Annotated[float | None, shown("SECONDS", "this or --updates")] = None
+    updates: Annotated[int | None, shown("N", "this or --until")] = None
+    seeds: Annotated[int, shown("N", "default: 5")] = 5
+
+
+@dataclass
+class OutputOptions:
+    """Where the results go.
+
+    Args:
+        out: Folder for the numbers (spec.json, history.csv, runs.csv, schedules) and the figure (overview.svg).
+        overwrite: Replace the results that the folder holds already.
+        quiet: Print nothing but errors.
+    """
+
+    out: Annotated[Path | None, shown("FOLDER", "default: results/PROBLEM-LAW-WORKERS")] = None
+    overwrite: Annotated[bool, shown(None)] = False
+    quiet: Annotated[bool, shown(None)] = False
+
+
+@dataclass
+class Compare:
+    """Compare methods on one problem and one clock, over several seeds.
+
+    Prints a table, and saves the numbers and a figure in a folder.
+
+    All input is checked before the first run. Examples are at the end.
+    """
+
+    problem: ProblemOptions
+    clock: ClockOptions
+    run: RunOptions
+    output: OutputOptions
+
+
+@dataclass
+class List:
+    """Show what there is, one line each, with arguments in brackets.
+
+    Args:
+        what: methods, policies, rules, times, problems, results (folders below ./results), or all.
+    """
+
+    what: Annotated[Positional[str], shown("[WHAT]", "default: all")] = "all"
+
+
+@dataclass
+class Plot:
+    """Draw from a results folder, without training.
+
+    Without --against and --of it draws the overview again.
+
+    Args:
+        folder: A folder that 'jaxasgd compare' wrote, or table.save in Python.
+        against: Horizontal axis: time (simulated seconds), update, or gradients (arrived so far).
+        of: Vertical axis: loss, or what else the problem reports, accuracy for example.
+        out: The picture, a .svg or a .png.
+    """
+
+    folder: Annotated[Positional[Path], shown("FOLDER", "required")]
+    against: Annotated[str | None, shown("AXIS", "default: time")] = None
+    of: Annotated[str | None, shown("METRIC", "default: loss")] = None
+    out: Annotated[Path | None, shown("FILE", "default: an .svg in the folder")] = None
+
+
+EXAMPLES = """\
+examples
+
+  Synchronous and asynchronous SGD on a quadratic, 8 workers, 200 simulated seconds:
+
+    jaxasgd compare --methods sync_sgd asgd --learning-rate 0.1 --until 200
+
+  One worker ten times as slow as the others; methods with arguments of their own:
+
+    jaxasgd compare --times lognormal --mean 1 --sigma 0.5 --slowest 10 \\
+        --methods sync_sgd:learning_rate=0.3 asgd:learning_rate=0.05 \\
+        backup_sgd:learning_rate=0.3,backup=2 --until 100 --seeds 3
+
+  A small network on images of digits, every worker with few of the classes:
+
+    jaxasgd compare --problem digits --hidden 32 --shards dirichlet --alpha 0.1 \\
+        --methods asgd polynomial_asgd:power=1 --learning-rate 0.1 \\
+        --updates 200 --seeds 2
+
+  Logistic regression on a file of yours; then a picture of it:
+
+    jaxasgd compare --problem libsvm --data train.txt --learning-rate 0.5 \\
+        --methods sync_sgd asgd --until 100 --out results/mine
+    jaxasgd plot results/mine --against update --of accuracy
+"""

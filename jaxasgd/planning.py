@@ -1,0 +1,330 @@
+"""plan(): what the host can know of a run before anything is compiled. NumPy.
+
+Rows without effect are dropped; every version that somebody still needs gets a cell, and gives it back at its last
+read; rows whose versions exist already are cut into waves; arrays are padded up a fixed ladder, so that another
+seed does not compile again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from .schedule import Schedule
+
+SHORTEST = 1024  # rows; shorter plans are padded to this
+MAX_BLOCK = 256  # waves whose samples are drawn in one batch
+
+
+def ladder(number: int) -> int:
+    """The smallest rung >= number, at most a quarter above: 1, 2, ..., 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, ..."""
+    if number <= 8:
+        return max(number, 1)
+    power = 1 << (int(number - 1).bit_length() - 3)
+    return -(-number // power) * power
+
+
+def power_of_two(number) -> int:
+    """The smallest power of two >= number."""
+    return 1 << max(int(np.ceil(number)) - 1, 0).bit_length()
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A schedule made ready to run: a pytree of arrays, an argument of the compiled run.
+
+    Attributes:
+        rows: a dict of arrays, [rows]: `read` ([rows] or [rows, groups]), `current`, `write` are cells;
+            `worker`, `visit`, `repeat`, `size`, `delay`, `version`, `weight`, `use`, `step` as in the schedule;
+            `first` marks the first row of an aggregate; `age` and `total` are the delay and the weight that the
+            rule sees at a step; `progress` in [0, 1) is the share of updates done.
+        tags: the schedule's tags, a dict of arrays [rows].
+        waves: first row of every wave, and the end; waves [bounds[e - 1], bounds[e]) come before evaluation e.
+        bounds: [evaluations]; `bounds[0]` is 0.
+        cells, time, update, gradients: of each evaluation, [evaluations]: the cell to look at, seconds, updates so
+            far, work units arrived.
+        num_cells, width, max_size, block: sizes that shape the program.
+        every: each row is a step of its own; lone: each step aggregates just its own row; all_used: no row is idle.
+        chunk: waves between evaluations where that is one number for all (stacked plans), else None.
+        num_workers: as in the schedule.
+    """
+
+    rows: dict[str, Any]
+    tags: dict[str, Any]
+    waves: Any
+    bounds: Any
+    cells: Any
+    time: Any
+    update: Any
+    gradients: Any
+    num_cells: int
+    width: int
+    max_size: int
+    block: int
+    every: bool
+    lone: bool
+    all_used: bool
+    chunk: int | None
+    num_workers: int
+
+    @property
+    def num_evaluations(self) -> int:
+        return self.time.shape[-1]
+
+
+ARRAYS = ("rows", "tags", "waves", "bounds", "cells", "time", "update", "gradients")
+STATIC = tuple(f.name for f in fields(Plan) if f.name not in ARRAYS)
+
+
+def plan(schedule: Schedule, *, evaluate=None, width: int = 1) -> Plan:
+    """Compile a schedule on the host: drop, evaluate, cells, waves, pad.
+
+    Args:
+        schedule: from `simulate`, a runtime, or a file.
+        evaluate: when to look at the parameters: a number (every so many updates), an array of seconds (the version
+            that was current at each of them), or None for about 50 looks. The first and the last version always.
+        width: the largest number of gradients computed side by side; results equal those of width 1 to rounding.
+
+    Returns:
+        A `Plan`; `run` takes it in the place of the schedule, and `stack` puts several together.
+
+    Example:
+        >>> import jaxasgd as ja
+        >>> times = ja.times.fixed(1.0, num_workers=4)
+        >>> schedule = ja.simulate(ja.policies.synchronous(), times, num_updates=100)
+        >>> made = ja.plan(schedule, evaluate=10)
+        >>> made.num_cells, made.num_evaluations, len(made.rows["read"])
+        (1, 11, 1024)
+    """
+    if isinstance(width, bool) or not hasattr(width, "__index__") or width < 1:
+        raise ValueError(f"width is a number of gradients, 1 or more; got {width!r}.")
+    steps = np.flatnonzero(schedule.step)
+    updates = len(steps)
+    kept = np.flatnonzero(schedule.use | schedule.step)
+    kept = kept[: np.searchsorted(kept, steps[-1]) + 1] if updates else kept[:0]
+    use, step = schedule.use[kept], schedule.step[kept]
+    version, read = schedule.version[kept], schedule.read[kept]
+    birth = np.flatnonzero(step)  # row (among the kept) that makes version v + 1
+    cell, num_cells = assign_cells(read, use, birth)
+    looks = evaluation_updates(schedule, steps, evaluate)
+    row_bounds = np.concatenate([[0], birth + 1])[looks]
+    waves, bounds = cut_waves(read, use, birth, row_bounds, int(width))
+
+    group = np.cumsum(step) - step
+    weight, delay = schedule.weight[kept], version.reshape((-1,) + (1,) * (read.ndim - 1)) - read
+    oldest = np.where(use, delay if delay.ndim == 1 else delay.max(axis=1, initial=0), 0)
+    age, total = np.zeros(updates, np.int64), np.zeros(updates)
+    np.maximum.at(age, group, oldest)
+    np.add.at(total, group, weight)
+    used = np.bincount(group[use], minlength=updates) if updates else np.zeros(0, int)
+    if "delay" in schedule.tags:
+        told = schedule.tags["delay"][steps]
+        age = np.where(np.isnan(told), age, told)
+    rows = {
+        "read": np.where(use if read.ndim == 1 else use[:, None], cell[read], 0),
+        "current": cell[version],
+        "write": np.where(step, cell[version + step], num_cells),
+        **{name: getattr(schedule, name)[kept] for name in ("worker", "visit", "repeat", "size", "weight", "use", "step")},
+        "delay": delay.astype(np.int32),
+        "version": version.astype(np.int32),
+        "first": np.concatenate([[True], step[:-1]])[: len(kept)],
+        "age": age[group] if age.dtype.kind == "f" else age[group].astype(np.int32),
+        "total": total[group],
+        "progress": (version / max(updates, 1)).astype(np.float32),
+    }
+    tags = {name: column[kept] for name, column in schedule.tags.items() if name != "delay"}
+    length = max(power_of_two(len(kept)), SHORTEST)
+    rows = {name: c.astype(np.int32) if name in ("read", "current", "write") else c for name, c in rows.items()}
+    padding = {"write": num_cells}
+    arrived = np.concatenate([[0], np.cumsum(schedule.size)[steps]]).astype(np.int64)
+    typical = np.diff(bounds).mean() if len(bounds) > 1 else 1
+    return Plan(
+        rows={name: pad(column, length, padding.get(name, 0)) for name, column in rows.items()},
+        tags={name: pad(column, length, np.nan) for name, column in tags.items()},
+        waves=pad(waves, length + 1, len(kept)),
+        bounds=bounds,
+        cells=cell[looks],
+        time=np.concatenate([[0.0], schedule.time[steps]])[looks],
+        update=looks.astype(np.int32),
+        gradients=arrived[looks],
+        num_cells=ladder(num_cells),
+        width=int(width),
+        max_size=ladder(int(schedule.size[kept].max(initial=1))),
+        block=min(MAX_BLOCK, power_of_two(typical)),
+        every=bool(step.all()),
+        lone=bool((used == 1).all() and use[birth].all()),
+        all_used=bool(use.all()),
+        chunk=None,
+        num_workers=schedule.num_workers,
+    )
+
+
+def assign_cells(read, use, birth):
+    """Give every version a cell from its birth to its last use: `(cell of each version, how many cells)`.
+
+    Version v is needed by the used rows that read it, and as the current one until version v + 1 is born (the last
+    for ever). Within a row everything is read before the new version is written, so a row may write where it read.
+    """
+    updates = len(birth)
+    last = np.concatenate([birth, [len(use)]])
+    row = np.repeat(np.flatnonzero(use), read.shape[1] if read.ndim == 2 else 1)
+    np.maximum.at(last, read[use].reshape(-1), row)
+    order = np.argsort(last[:updates], kind="stable")
+    cell = np.zeros(updates + 1, np.int32)
+    free, number, dead, deaths = [], 1, 0, last[order].tolist()
+    for version, row in enumerate(birth.tolist(), start=1):
+        while dead < updates and deaths[dead] <= row:
+            free.append(cell[order[dead]])
+            dead += 1
+        if not free:
+            free.append(number)
+            number += 1
+        cell[version] = free.pop()
+    return cell, number
+
+
+def evaluation_updates(schedule, steps, evaluate) -> np.ndarray:
+    """The counts of updates after which the parameters are looked at: increasing, from 0 to the last."""
+    updates = len(steps)
+    if evaluate is None:
+        evaluate = max(1, -(-updates // 50))
+    if np.ndim(evaluate) == 0:
+        every = int(evaluate)
+        if isinstance(evaluate, bool) or every != evaluate or every < 1:
+            raise ValueError(f"evaluate is a number of updates, 1 or more, or an array of seconds; got {evaluate!r}.")
+        looks = np.arange(0, updates, every)
+    else:
+        grid = np.asarray(evaluate, np.float64)
+        if grid.ndim != 1 or not np.isfinite(grid).all() or (grid < 0).any():
+            raise ValueError(f"evaluate holds finite seconds, 0 or more, in one dimension; got {evaluate!r}.")
+        looks = np.searchsorted(schedule.time[steps], grid, side="right")
+    return np.unique(np.concatenate([[0], looks, [updates]])).astype(np.int64)
+
+
+def cut_waves(read, use, birth, row_bounds, width):
+    """Cut the rows greedily into waves whose versions exist when they begin; evaluations cut too.
+
+    Returns the first row of each wave (and the end), and the evaluations' bounds counted in waves.
+    """
+    rows = len(use)
+    if width == 1:
+        return np.arange(rows + 1, dtype=np.int32), row_bounds.astype(np.int32)
+    newest = read if read.ndim == 1 else read.max(axis=1, initial=0)
+    born = np.concatenate([[-1], birth])[newest]  # row after which the version exists
+    born = np.where(use, born, -1).tolist()
+    stops = iter(row_bounds.tolist())
+    stop, waves, bounds, start = next(stops), [], [], 0
+    for row in range(rows + 1):
+        cut = row == rows or born[row] >= start or row - start == width or row == stop
+        if cut and row > start:
+            waves.append(start)
+            start = row
+        while stop == row:
+            bounds.append(len(waves))
+            stop = next(stops, None)
+    return np.array([*waves, rows], np.int32), np.array(bounds, np.int32)
+
+
+def pad(column, length, value):
+    out = np.full((length, *column.shape[1:]), value, column.dtype)
+    out[: len(column)] = column
+    return out
+
+
+def stack(plans) -> Plan:
+    """Put plans together along a new leading axis, for `vmap` over seeds, clocks or policies.
+
+    All are laid out alike: the same number of evaluations (short ones look again at their last version) and the
+    same number of rows between them, filled up with rows that do nothing.
+
+    Raises:
+        ValueError: where the plans differ in workers, groups or tags, or have waves wider than 1.
+
+    Example:
+        >>> import jaxasgd as ja
+        >>> times = ja.times.exponential(1.0, num_workers=4)
+        >>> runs = [ja.simulate(ja.policies.asgd(), times, num_updates=100, seed=s) for s in range(3)]
+        >>> ja.stack([ja.plan(run, evaluate=20) for run in runs]).time.shape
+        (3, 6)
+    """
+    plans = list(plans)
+    if not plans or not all(isinstance(p, Plan) for p in plans):
+        raise ValueError(f"stack takes one or more plans (ja.plan(schedule)); got {plans!r}.")
+    for what, of in {
+        "num_workers": lambda p: p.num_workers,
+        "tags": lambda p: sorted(p.tags),
+        "read groups": lambda p: p.rows["read"].shape[1:],
+    }.items():
+        if len({str(of(p)) for p in plans}) > 1:
+            raise ValueError(f"stacked plans agree in {what}; got {[of(p) for p in plans]}.")
+    if any(p.width != 1 or p.chunk is not None for p in plans):
+        raise ValueError("stack takes plans of wave width 1 that are not stacked yet; make them with width=1.")
+    lengths = np.unique(np.concatenate([np.diff(p.bounds) for p in plans]))
+    chunk = int(lengths[0]) if len(lengths) == 1 else ladder(int(lengths.max(initial=1)))
+    looks = max(p.num_evaluations for p in plans)
+    full = all(p.num_evaluations == looks and (np.diff(p.bounds) == chunk).all() for p in plans)
+    num_cells = max(p.num_cells for p in plans)
+    laid = [lay_out(p, chunk, looks, num_cells) for p in plans]
+    return Plan(
+        **{
+            name: {key: np.stack([p[name][key] for p in laid]) for key in laid[0][name]}
+            if isinstance(laid[0][name], dict)
+            else np.stack([p[name] for p in laid])
+            for name in ARRAYS
+        },
+        num_cells=num_cells,
+        width=1,
+        max_size=max(p.max_size for p in plans),
+        block=min(MAX_BLOCK, chunk),
+        every=full and all(p.every for p in plans),
+        lone=all(p.lone for p in plans),
+        all_used=full and all(p.all_used for p in plans),
+        chunk=chunk,
+        num_workers=plans[0].num_workers,
+    )
+
+
+def align(plans) -> list[Plan]:
+    """Plans of several seeds made alike in everything that shapes the program, so that it compiles once for all.
+
+    The numbers do not change; only padding, sizes and the choice between equivalent programs do.
+    """
+    plans = list(plans)
+    length = max(len(p.rows["use"]) for p in plans)
+    shared = {name: max(getattr(p, name) for p in plans) for name in ("num_cells", "max_size", "block")}
+    shared |= {name: all(getattr(p, name) for p in plans) for name in ("every", "all_used")}
+
+    def alike(p):
+        write = np.where(p.rows["step"], p.rows["write"], shared["num_cells"]).astype(np.int32)
+        rows = {name: pad(column, length, 0) for name, column in (p.rows | {"write": write}).items()}
+        tags = {name: pad(column, length, np.nan) for name, column in p.tags.items()}
+        return replace(p, rows=rows, tags=tags, waves=pad(p.waves, length + 1, p.waves[-1]), **shared)
+
+    return [alike(p) for p in plans]
+
+
+def lay_out(p: Plan, chunk: int, looks: int, num_cells: int) -> dict:
+    """The arrays of one plan with `chunk` rows before every evaluation but the first."""
+    starts = [e * chunk + np.arange(n) for e, n in enumerate(np.diff(p.bounds).tolist())]
+    place = np.concatenate(starts).astype(int) if starts else np.zeros(0, int)
+    number, length = int(p.bounds[-1]), chunk * max(looks - 1, 1)
+    idle = {"write": num_cells}
+
+    def spread(column, value):
+        out = np.full((length, *column.shape[1:]), value, column.dtype)
+        out[place] = column[:number]
+        return out
+
+    rows = {name: spread(column, idle.get(name, 0)) for name, column in p.rows.items()}
+    trash = ~rows["step"]
+    rows["write"] = np.where(trash, num_cells, rows["write"]).astype(np.int32)
+    tail = looks - p.num_evaluations
+    return {
+        "rows": rows,
+        "tags": {name: spread(column, np.nan) for name, column in p.tags.items()},
+        "waves": np.arange(length + 1, dtype=np.int32),
+        "bounds": np.arange(looks, dtype=np.int32) * chunk,
+        **{name: np.pad(getattr(p, name), (0, tail), mode="edge") for name in ("cells", "time", "update", "gradients")},
+    }

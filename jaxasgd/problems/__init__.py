@@ -1,0 +1,32 @@
+"""Problems: what is minimised, and on which data."""
+
+from .base import Job, Order, Problem
+from .data import Dataset, binary_labels, folder, idx, images, libsvm, mnist, shard, sklearn_set
+from .finite import from_loss
+from .regression import linear, logistic, squared_error, toy_regression
+from .nets import classifier, mlp
+from .quadratics import quadratic, tridiagonal
+
+__all__ = [
+    "Dataset",
+    "Job",
+    "Order",
+    "Problem",
+    "binary_labels",
+    "classifier",
+    "folder",
+    "from_loss",
+    "idx",
+    "images",
+    "libsvm",
+    "linear",
+    "logistic",
+    "mlp",
+    "mnist",
+    "quadratic",
+    "shard",
+    "sklearn_set",
+    "squared_error",
+    "toy_regression",
+    "tridiagonal",
+]

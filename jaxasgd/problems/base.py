@@ -1,0 +1,143 @@
+"""What a run needs of a problem: a start, samples by number, gradients at samples, and the whole objective."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class Job(NamedTuple):
+    """Which sample is asked for: all that a draw may depend on, so that equivalent methods draw the same.
+
+    `key` belongs to (worker, visit, repeat, unit) alone, `run` to the whole run; `turn` counts the worker's units
+    in order: (visit + repeat) * size + unit.
+    """
+
+    key: Any
+    run: Any
+    worker: Any
+    turn: Any
+
+
+@partial(
+    jax.tree_util.register_dataclass, data_fields=["data", "start", "optimum"], meta_fields=["kind", "num_shards"]
+)
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """An objective f, with its data and its start: a pytree of arrays and a static `kind`.
+
+    `kind` is a hashable object with four pure functions, traced by the engine:
+
+        init(data, key) -> params                    where `start` is None
+        draw(data, job) -> sample                    indices or noise; in batches, off the row
+        gradient(data, params, sample) -> gradient   at one sample (a mini-batch, usually)
+        evaluate(data, params) -> {"loss": ..., ...} the whole objective and metrics, off the clock
+
+    Attributes:
+        data: arrays (a pytree), arguments of the compiled run.
+        start: initial parameters, or None.
+        optimum: a minimizer where it is known, or None.
+        num_shards: how many workers the data is split for; None where any number will do.
+    """
+
+    data: Any
+    start: Any
+    kind: Any
+    optimum: Any = None
+    num_shards: int | None = None
+
+    def init(self, key):
+        """Initial parameters; they depend on `key` only where the problem was given a function of it."""
+        return self.kind.init(self.data, key) if self.start is None else jax.tree.map(jnp.asarray, self.start)
+
+    def draw(self, job: Job):
+        return self.kind.draw(self.data, job)
+
+    def sample_gradient(self, params, sample):
+        return self.kind.gradient(self.data, params, sample)
+
+    def evaluate(self, params) -> dict:
+        return self.kind.evaluate(self.data, params)
+
+    def loss(self, params):
+        """The whole objective f(params)."""
+        return self.evaluate(params)["loss"]
+
+    def gradient(self, params):
+        """Its gradient."""
+        return jax.grad(self.loss)(params)
+
+
+@dataclass(frozen=True)
+class Order:
+    """In which order a worker goes through its shard.
+
+    "random": with replacement; "cyclic": in the order of the shard, over and over; "shuffled": a new random order
+    each epoch, without replacement; "given": `data["order"]` holds one row of sample numbers per worker.
+    """
+
+    how: str
+    batch_size: int
+
+    def draw(self, data, job: Job):
+        """Sample numbers, i4 [batch_size]."""
+        if self.how == "given":
+            order = data["order"]
+            place = job.turn * self.batch_size + jnp.arange(self.batch_size)
+            return order[job.worker % order.shape[0], place % order.shape[1]]
+        shards = data["shards"]
+        shard = job.worker % shards["first"].shape[0]
+        first, length = shards["first"][shard], shards["length"][shard]
+        if self.how == "random":
+            place = jax.random.randint(job.key, (self.batch_size,), 0, length)
+        else:
+            place = job.turn * self.batch_size + jnp.arange(self.batch_size)
+            epoch, place = place // length, place % length
+            if self.how == "shuffled":
+                stream = jax.random.bits(jax.random.fold_in(job.run, job.worker))
+                place = jax.vmap(shuffle, (None, 0, 0, None))(stream, epoch, place, length)
+        return shards["members"][first + place]
+
+
+ROUNDS = 48
+
+
+def shuffle(stream, epoch, place, length):
+    """Where `place` goes in the epoch's random permutation of 0...length - 1: in O(1), with no table.
+
+    The swap-or-not shuffle: in each round, x is paired with (k_r - x) mod length, and a keyed bit of the pair
+    decides whether they swap; a bijection for every length.
+
+    Source: V. T. Hoang, B. Morris, P. Rogaway, CRYPTO 2012, "An Enciphering Scheme Based on a Card Shuffle",
+    arXiv 1208.1176. Differs from the paper: the bits come from a 32-bit integer hash, not from a cipher.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> sorted(jax.vmap(lambda i: shuffle(0, 0, i, 10))(jnp.arange(10)).tolist())
+        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    """
+    length = jnp.asarray(length, jnp.uint32)
+    seed = mix(jnp.asarray(epoch, jnp.uint32) ^ mix(jnp.asarray(stream, jnp.uint32) + jnp.uint32(0x9E3779B9)))
+
+    def round_(r, x):
+        k = mix(seed + 2 * r)
+        partner = (k % length + length - x) % length
+        top = jnp.maximum(x, partner)
+        swap = mix(top ^ mix(seed + 2 * r + 1)) & 1
+        return jnp.where(swap == 1, partner, x)
+
+    out = jax.lax.fori_loop(jnp.uint32(0), jnp.uint32(ROUNDS), round_, jnp.asarray(place, jnp.uint32))
+    return out.astype(jnp.int32)
+
+
+def mix(x):
+    """A bijective 32-bit hash (the finalizer of MurmurHash3, A. Appleby)."""
+    x = x ^ (x >> 16)
+    x = x * jnp.uint32(0x85EBCA6B)
+    x = x ^ (x >> 13)
+    x = x * jnp.uint32(0xC2B2AE35)
+    return x ^ (x >> 16)

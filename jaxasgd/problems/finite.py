@@ -1,0 +1,218 @@
+"""from_loss(): any loss over any pytree of parameters, on any arrays, every worker its own shard."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .base import Order, Problem
+
+EVALUATE_AT_ONCE = 4096  # samples in one call of the loss during evaluation
+
+
+@dataclass(frozen=True)
+class FiniteSum:
+    """f(params) = mean of `loss` over the samples (or over shards of the mean in each)."""
+
+    loss: Callable
+    order: Order
+    initialize: Callable | None = None
+    metrics: tuple[tuple[str, Callable], ...] = ()
+    keyed: bool = False  # loss takes a key
+    weighed: bool = False  # samples have weights of their own
+
+    def init(self, data, key):
+        return self.initialize(key)
+
+    def draw(self, data, job):
+        index = self.order.draw(data, job)
+        return (index, jax.random.key_data(jax.random.fold_in(job.key, 1))) if self.keyed else (index,)
+
+    def gradient(self, data, params, sample):
+        return jax.grad(self.sample_loss)(params, data, sample)
+
+    def sample_loss(self, params, data, sample):
+        batch = jax.tree.map(lambda a: a[sample[0]], data["samples"])
+        return self.loss(params, batch, *(jax.random.wrap_key_data(k) for k in sample[1:]))
+
+    def evaluate(self, data, params):
+        rest = (jax.random.key(0),) if self.keyed else ()
+        functions = (("loss", lambda params, batch: self.loss(params, batch, *rest)), *self.metrics)
+        out = {}
+        for split, prefix in (("samples", ""), ("test", "test_")):
+            if split in data:
+                weights = data["weights"] if self.weighed and split == "samples" else None
+                means = mean_over(functions, params, data[split], weights)
+                out |= {prefix + name: value for (name, _), value in zip(functions, means, strict=True)}
+        return out
+
+
+def mean_over(functions, params, samples, weights=None):
+    """Means of functions of (params, batch) over all samples, a bounded number at a time.
+
+    Each function is a mean over the samples of its batch. With `weights` (they sum to one), every sample is
+    asked for alone.
+    """
+    number = jax.tree.leaves(samples)[0].shape[0]
+    at_once = min(number, EVALUATE_AT_ONCE)
+
+    def sums(part, weight, length):
+        if weight is None:
+            return [function(params, part) * (length / number) for _, function in functions]
+        one = [lambda s, f=f: f(params, jax.tree.map(lambda a: a[None], s)) for _, f in functions]
+        return [jnp.sum(weight * jax.vmap(f)(part)) for f in one]
+
+    def cut(first, length):
+        part = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, first, length), samples)
+        return part, None if weights is None else jax.lax.dynamic_slice_in_dim(weights, first, length)
+
+    whole, rest = divmod(number, at_once)
+    total = jax.lax.map(lambda i: sums(*cut(i * at_once, at_once), at_once), jnp.arange(whole))
+    total = [jnp.sum(t) for t in total]
+    if rest:
+        total = [t + s for t, s in zip(total, sums(*cut(whole * at_once, rest), rest), strict=True)]
+    return total
+
+
+def from_loss(
+    loss,
+    init,
+    data,
+    *,
+    batch_size=1,
+    shards=None,
+    order="random",
+    metrics=None,
+    test=None,
+    weigh="shards",
+) -> Problem:
+    """Any loss over any pytree of parameters, on any arrays.
+
+        f(params) = (1/n) sum_i f_i(params),   f_i = mean of loss over shard i   (n shards, one a worker)
+
+    Args:
+        loss: `loss(params, batch) -> scalar`, a mean over the samples of the batch, or `loss(params, batch, key)`
+            where it is random (dropout); evaluated with one fixed key. Give the same function object to build
+            problems that share a compiled run.
+        init: initial parameters, or a function `key -> params` (seeds then vary the start).
+        data: arrays with one entry per sample along the first axis (a pytree; `(X, y)` usually). `batch` has the
+            same structure.
+        batch_size: samples in a gradient, drawn from the worker's shard; None for the whole shard (equal sizes).
+        shards: None (every worker draws from all samples), or one array of sample numbers for each worker
+            (`ja.problems.shard` makes them).
+        order: "random" (with replacement), "cyclic", "shuffled" (without, a new order each epoch), or an array of
+            sample numbers in the order of use, [turns] or [workers, turns] (wraps around).
+        metrics: name -> function of (params, batch), a mean over the batch; reported at every evaluation.
+        test: held-out arrays of the structure of `data`: adds "test_loss" and "test_<metric>".
+        weigh: "shards" (each shard counts the same), or "samples" (each sample does). They differ where shards
+            have unequal sizes; the objective does, not the gradients.
+
+    Raises:
+        ValueError: naming the rule, the value and the remedy.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, numpy as np, optax
+        >>> import jaxasgd as ja
+        >>> X, y = np.eye(4, dtype=np.float32), np.arange(4, dtype=np.float32)
+        >>> loss = lambda w, batch: jnp.mean((batch[0] @ w - batch[1]) ** 2) / 2
+        >>> problem = ja.problems.from_loss(loss, jnp.zeros(4), (X, y), batch_size=2)
+        >>> float(problem.loss(jnp.zeros(4)))
+        1.75
+    """
+    samples = jax.tree.map(jnp.asarray, data)
+    number = one_length(samples, "data")
+    if not callable(loss):
+        raise ValueError(f"loss is a function of (params, batch); got {loss!r}.")
+    takes = positional(loss)
+    if takes not in (2, 3):
+        raise ValueError(f"loss takes (params, batch) or (params, batch, key); this one takes {takes} arguments.")
+    if weigh not in ("shards", "samples"):
+        raise ValueError(f'weigh is "shards" or "samples"; got {weigh!r}.')
+    table, lengths = shard_table(shards, number)
+    if batch_size is None:
+        if len(set(lengths)) > 1:
+            raise ValueError(f"batch_size=None takes whole shards and needs equal sizes; they are {lengths}.")
+        batch_size = lengths[0]
+        order = "cyclic" if isinstance(order, str) else order
+    if isinstance(batch_size, bool) or not hasattr(batch_size, "__index__") or batch_size < 1:
+        raise ValueError(f"batch_size is a number of samples, 1 or more (None: the whole shard); got {batch_size!r}.")
+    held = {"samples": samples, "shards": table}
+    if isinstance(order, str):
+        if order not in ("random", "cyclic", "shuffled"):
+            raise ValueError(f'order is "random", "cyclic", "shuffled", or sample numbers; got {order!r}.')
+        how = order
+    else:
+        how, turns = "given", np.atleast_2d(np.asarray(order))
+        if turns.dtype.kind not in "iu" or turns.ndim != 2 or turns.size == 0 or not (0 <= turns.min() <= turns.max() < number):
+            raise ValueError(f"order holds sample numbers 0...{number - 1}, [turns] or [workers, turns]; got {order!r}.")
+        held["order"] = jnp.asarray(turns, jnp.int32)
+    if test is not None:
+        held["test"] = jax.tree.map(jnp.asarray, test)
+        one_length(held["test"], "test")
+        if jax.tree.structure(test) != jax.tree.structure(data):
+            raise ValueError(f"test has the structure of data, {jax.tree.structure(data)}; got {jax.tree.structure(test)}.")
+    weighed = weigh == "shards" and shards is not None and len(set(lengths)) > 1
+    if weighed:
+        each = np.concatenate([np.full(n, 1 / (n * len(lengths))) for n in lengths])
+        weights = np.zeros(number)
+        np.add.at(weights, np.asarray(table["members"]), each)
+        held["weights"] = jnp.asarray(weights)
+    kind = FiniteSum(
+        loss=loss,
+        order=Order(how, int(batch_size)),
+        initialize=init if callable(init) else None,
+        metrics=tuple(sorted((metrics or {}).items())),
+        keyed=takes == 3,
+        weighed=weighed,
+    )
+    start = None if callable(init) else jax.tree.map(jnp.asarray, init)
+    return Problem(held, start, kind, num_shards=None if shards is None else len(lengths))
+
+
+def one_length(samples, what) -> int:
+    """The number of samples, the same in every array; a scalar has none."""
+    leaves = jax.tree.leaves(samples)
+    shapes = [leaf.shape for leaf in leaves]
+    if not leaves or any(len(shape) == 0 for shape in shapes) or len({shape[0] for shape in shapes}) > 1:
+        raise ValueError(
+            f"{what} holds arrays with one entry per sample along the first axis (a single sample is an array of "
+            f"length 1); got shapes {shapes}."
+        )
+    if shapes[0][0] == 0:
+        raise ValueError(f"{what} has at least one sample; got shapes {shapes}.")
+    return shapes[0][0]
+
+
+def positional(function) -> int:
+    """How many arguments a function must be given."""
+    try:
+        kinds = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return 2
+    by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(p.kind in by_place and p.default is p.empty for p in kinds)
+
+
+def shard_table(shards, number):
+    """All shards in one array: members, and where each shard begins and how long it is."""
+    if shards is None:
+        parts = [np.arange(number)]
+    else:
+        parts = [np.asarray(part) for part in shards]
+        for i, part in enumerate(parts):
+            if part.ndim != 1 or part.size == 0 or part.dtype.kind not in "iu":
+                raise ValueError(f"a shard holds sample numbers, at least one; shard {i} is {part!r}.")
+            if part.min() < 0 or part.max() >= number:
+                raise ValueError(f"sample numbers are 0...{number - 1}; shard {i} has {part.min()}...{part.max()}.")
+    lengths = [len(part) for part in parts]
+    first = np.cumsum([0, *lengths[:-1]])
+    if shards is None:  # every worker the same
+        table = {"first": jnp.zeros(1, jnp.int32), "length": jnp.full(1, number, jnp.int32)}
+    else:
+        table = {"first": jnp.asarray(first, jnp.int32), "length": jnp.asarray(lengths, jnp.int32)}
+    return table | {"members": jnp.asarray(np.concatenate(parts), jnp.int32)}, lengths

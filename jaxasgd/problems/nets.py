@@ -1,0 +1,102 @@
+"""Networks through flax: a multi-layer perceptron for images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from .base import Problem
+from .finite import from_loss
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """Mean cross entropy of `apply(params, X) -> logits` with integer labels."""
+
+    module: Any
+
+    def __call__(self, params, batch):
+        import optax
+
+        X, y = batch
+        return optax.softmax_cross_entropy_with_integer_labels(self.module.apply(params, X), y).mean()
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Share of samples whose largest logit is the label's."""
+
+    module: Any
+
+    def __call__(self, params, batch):
+        X, y = batch
+        return jnp.mean((self.module.apply(params, X).argmax(axis=-1) == y).astype(jnp.float32))
+
+
+@dataclass(frozen=True)
+class Initialize:
+    """Initial parameters of a module for inputs of a shape."""
+
+    module: Any
+    shape: tuple[int, ...]
+
+    def __call__(self, key):
+        return self.module.init(key, jnp.zeros((1, *self.shape)))
+
+
+def classifier(module, X, y, *, test=None, metrics: dict[str, Callable] | None = None, **others) -> Problem:
+    """A flax.linen module with logits as output, trained with cross entropy; reports "accuracy" too.
+
+    Args:
+        module: `module.init(key, X)` gives the parameters and `module.apply(params, X)` the logits.
+        X, y: inputs [samples, ...] and integer labels [samples].
+        test: a pair (X, y) held out.
+        metrics: further ones, see `from_loss`; so are the other arguments.
+    """
+    X, y = jnp.asarray(X), jnp.asarray(y)
+    if not jnp.issubdtype(y.dtype, jnp.integer) or y.ndim != 1:
+        raise ValueError(f"labels are integers, [samples]; got {y.dtype} of shape {y.shape}.")
+    metrics = {"accuracy": Accuracy(module)} | (metrics or {})
+    start = Initialize(module, X.shape[1:])
+    return from_loss(CrossEntropy(module), start, (X, y), test=test, metrics=metrics, **others)
+
+
+def mlp(X, y, *, hidden=(128,), num_classes=None, **others) -> Problem:
+    """A multi-layer perceptron with ReLUs on flattened inputs, through flax (extra `nets`).
+
+    Args:
+        X, y: inputs [samples, ...], integer labels [samples] from 0.
+        hidden: widths of the hidden layers.
+        num_classes: by default the largest label + 1.
+        others: `test`, `batch_size`, `shards`, `order`, ... as in `from_loss`.
+
+    Example:
+        >>> import jax, numpy as np
+        >>> import jaxasgd as ja
+        >>> problem = ja.problems.mlp(np.zeros((4, 3), np.float32), np.array([0, 1, 0, 1]), hidden=(5,))
+        >>> sum(leaf.size for leaf in jax.tree.leaves(problem.init(jax.random.key(0))))
+        32
+    """
+    try:
+        from flax import linen
+    except ImportError as error:
+        raise ImportError('networks need flax: pip install "jaxasgd[nets]".') from error
+    hidden = tuple(int(width) for width in hidden)
+    if any(width < 1 for width in hidden):
+        raise ValueError(f"hidden holds the widths of the hidden layers, each 1 or more; got {hidden}.")
+    labels = np.asarray(y)
+    classes = int(labels.max()) + 1 if num_classes is None else int(num_classes)
+    if labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(f"labels are 0...{classes - 1}; got {labels.min()}...{labels.max()}.")
+    layers = []
+    for width in hidden:
+        layers += [linen.Dense(width), linen.relu]
+    flat = np.asarray(X).reshape(len(X), -1)
+    if others.get("test") is not None:
+        Xt, yt = others.pop("test")
+        others["test"] = (jnp.asarray(np.asarray(Xt).reshape(len(Xt), -1)), jnp.asarray(yt))
+    return classifier(linen.Sequential([*layers, linen.Dense(classes)]), flat, y, **others)

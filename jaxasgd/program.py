@@ -1,0 +1,337 @@
+"""The compiled program: one loop over the rows of a plan, in JAX."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import AxisType, Mesh, PartitionSpec
+
+from . import planning
+from .canonical import Traced, trace
+from .methods.base import Method, check_rule
+from .problems.base import Job
+from .work import Work
+
+jax.tree_util.register_dataclass(planning.Plan, planning.ARRAYS, planning.STATIC)
+
+INIT_STREAM, DATA_STREAM = 0, 1
+WHO = ("worker", "visit", "repeat", "size")  # the columns that samples depend on
+
+
+class Parts(NamedTuple):
+    """What shapes the program, hashable; the numbers in it are in `consts`, an argument."""
+
+    init: Traced
+    update: Traced
+    arrival_init: Traced | None
+    arrival_update: Traced | None
+    send: Traced | None
+    work: Work
+    devices: tuple | None
+
+
+class Carry(NamedTuple):
+    """What goes from row to row. Cells hold what workers were sent; the parameters too where that is the same."""
+
+    cells: Any
+    params: Any  # None where the cells hold them
+    rule: Any
+    arrival: Any
+    workers: Any
+    total: Any  # the open aggregate; None where each row is a step of its own
+
+
+# ------------------------------------------------------------------ tables
+
+
+def take(table, i):
+    """Row i of a table (every leaf with a leading axis)."""
+    return jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, i, 0, keepdims=False), table)
+
+
+def put(table, i, row):
+    """The table with row i replaced: the one place where a table is written. Read what you need of it before."""
+    return jax.tree.map(lambda a, x: jax.lax.dynamic_update_index_in_dim(a, x.astype(a.dtype), i, 0), table, row)
+
+
+# ------------------------------------------------------------------- parts
+
+
+def trace_parts(method: Method, plan, params, devices) -> tuple[Parts, tuple]:
+    """Trace rule, arrival rule and send on the shapes of this run; errors in them surface here, before compiling."""
+    rule = check_rule(method.rule)
+    init, init_consts, state = trace(rule.init, params)
+    sent, send, send_consts = params, None, []
+    if method.send is not None:
+        workers = jax.eval_shape(lambda p: method.work.init(p, plan.num_workers), params)
+        send, send_consts, sent = trace(method.send, params, state, take_shape(workers))
+    extras = extra_arguments(plan, sent)
+    update, update_consts, (_, after) = traced_update(rule, "rule", params, state, extras, plan.lone)
+    check_state("rule", state, after)
+    arrival_init = arrival_update = None
+    arrival_consts = ([], [])
+    if method.arrival is not None:
+        arrival = check_rule(method.arrival, "an arrival rule")
+        arrival_init, start_consts, arrival_state = trace(arrival.init, params)
+        delay = row_shape(plan.rows["delay"])
+        extras = extra_arguments(plan, sent) | {"delay": delay, "read": delay}
+        arrival_update, consts, (_, after) = traced_update(arrival, "arrival rule", params, arrival_state, extras, True)
+        check_state("arrival rule", arrival_state, after)
+        arrival_consts = (start_consts, consts)
+    parts = Parts(init, update, arrival_init, arrival_update, send, method.work, devices)
+    return parts, (init_consts, update_consts, *arrival_consts, send_consts)
+
+
+def row_shape(column):
+    return jax.ShapeDtypeStruct(column.shape[1:], jax.dtypes.canonicalize_dtype(column.dtype))
+
+
+def take_shape(table):
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), table)
+
+
+def extra_arguments(plan, stale):
+    """Shapes of the keyword arguments that rules are called with."""
+    integer = jax.ShapeDtypeStruct((), jnp.int32)
+    extras = {
+        "delay": row_shape(plan.rows["age"]),
+        "version": integer,
+        "read": row_shape(plan.rows["age"]),
+        "worker": integer,
+        "stale": stale,
+        "step": jax.ShapeDtypeStruct((), jnp.bool_),
+        "weight": row_shape(plan.rows["weight"]),
+        "progress": jax.ShapeDtypeStruct((), jnp.float32),
+    }
+    return extras | {name: row_shape(column) for name, column in plan.tags.items()}
+
+
+def traced_update(rule, what, params, state, extras, lone):
+    """Trace an update; a missing keyword argument becomes an error that names it and the remedy."""
+    if not lone:
+        extras = {name: value for name, value in extras.items() if name not in ("worker", "stale")}
+    try:
+        return trace(lambda g, state, params, extras: rule.update(g, state, params, **extras), params, state, params, extras)
+    except TypeError as error:
+        if "keyword-only argument" not in str(error):
+            raise
+        remedy = f"there are {sorted(extras)}; a policy's tags add more"
+        if not lone and any(f"'{name}'" in str(error) for name in ("worker", "stale")):
+            remedy = (
+                "`worker` and `stale` mean nothing for an aggregate of several gradients: use the rule as "
+                "Method(arrival=...), which sees every gradient alone"
+            )
+        raise ValueError(f"the {what} asks for a keyword argument that this run does not have ({error}): {remedy}.") from error
+
+
+def check_state(what, before, after):
+    shapes = lambda tree: [(jnp.shape(a), jnp.result_type(a)) for a in jax.tree.leaves(tree)]  # noqa: E731
+    if jax.tree.structure(before) != jax.tree.structure(after) or shapes(before) != shapes(after):
+        raise ValueError(
+            f"the {what}'s state keeps its structure, shapes and dtypes over an update; init gives {before}, update {after}."
+        )
+
+
+# ----------------------------------------------------------------- program
+
+
+def start(parts: Parts, plan, problem, key, consts) -> Carry:
+    """The state before the first row: version 0 in cell 0."""
+    init_consts, _, arrival_consts, _, send_consts = consts
+    params = jax.tree.map(jnp.asarray, problem.init(jax.random.fold_in(key, INIT_STREAM)))
+    rule = jax.tree.map(jnp.asarray, parts.init(init_consts, params))
+    workers = parts.work.init(params, plan.num_workers)
+    if not plan.all_used:  # a row more, which idle rows write to
+        workers = jax.tree.map(lambda a: jnp.concatenate([a, a[:1]]), workers)
+    payload = params
+    if parts.send is not None:
+        payload = parts.send(send_consts, params, rule, take(workers, 0))
+    number = plan.num_cells + (not plan.every)  # and one that padding writes to
+    return Carry(
+        cells=jax.tree.map(lambda a: jnp.zeros((number, *jnp.shape(a)), a.dtype).at[0].set(a), payload),
+        params=None if parts.send is None else params,
+        rule=rule,
+        arrival=None if parts.arrival_init is None else parts.arrival_init(arrival_consts, params),
+        workers=workers,
+        total=None if plan.every else jax.tree.map(jnp.zeros_like, params),
+    )
+
+
+def params_at(carry: Carry, cell):
+    """The current parameters, which live in `cell`."""
+    return take(carry.cells, cell) if carry.params is None else carry.params
+
+
+def advance(parts: Parts, plan, problem, key, consts, carry: Carry, first, last) -> Carry:
+    """Run waves [first, last): samples in blocks, then the rows of each block in order."""
+
+    def block(b, carry):
+        begin = first + b * plan.block
+        samples = draw_block(plan, problem, key, begin)
+        return run_block(parts, plan, problem, consts, carry, samples, begin, jnp.minimum(plan.block, last - begin))
+
+    return jax.lax.fori_loop(0, (last - first + plan.block - 1) // plan.block, block, carry)
+
+
+def block_rows(plan, begin):
+    """The numbers of the rows in a block of waves: [block], or [block, width]."""
+    index = begin + jnp.arange(plan.block)
+    if plan.width > 1:
+        index = plan.waves[jnp.minimum(index, plan.waves.shape[0] - 1)][:, None] + jnp.arange(plan.width)[None]
+    return jnp.minimum(index, plan.rows["worker"].shape[0] - 1)
+
+
+def draw_block(plan, problem, key, begin):
+    """The samples of a block, all at once (inside the loop over rows they would cost more than small gradients)."""
+    index = block_rows(plan, begin)
+    rows = {name: plan.rows[name][index] for name in WHO}
+    return draw(problem, jax.random.fold_in(key, DATA_STREAM), rows, plan.max_size, index.ndim)
+
+
+def run_block(parts: Parts, plan, problem, consts, carry: Carry, samples, begin, number) -> Carry:
+    """Run `number` waves from `begin`, in order."""
+    index = block_rows(plan, begin)
+    rows = {name: column[index] for name, column in (plan.rows | plan.tags).items()}
+
+    def wave(i, carry):
+        row, sample = take((rows, samples), i)
+        if plan.width == 1:
+            return one_row(parts, plan, problem, consts, carry, row, sample)
+        length = plan.waves[begin + i + 1] - plan.waves[begin + i]
+        return one_wave(parts, plan, problem, consts, carry, row, sample, length)
+
+    return jax.lax.fori_loop(0, number, wave, carry)
+
+
+def draw(problem, key, rows, units, axes):
+    """Samples of many rows at once, keyed by (worker, visit, repeat, unit)."""
+
+    def of(worker, visit, repeat, size):
+        row_key = jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(key, worker), visit), repeat)
+        unit = jnp.arange(units)
+        job = lambda u: Job(jax.random.fold_in(row_key, u), key, worker, (visit + repeat) * size + u)  # noqa: E731
+        return jax.vmap(lambda u: problem.draw(job(u)))(unit)
+
+    for _ in range(axes):
+        of = jax.vmap(of)
+    return of(rows["worker"], rows["visit"], rows["repeat"], rows["size"])
+
+
+def read(cells, i):
+    """What the worker was sent; with groups, each leaf of the version that its group was read at."""
+    if i.ndim == 0:
+        return take(cells, i)
+    leaves, tree = jax.tree.flatten(cells)
+    if len(leaves) != i.shape[0]:
+        raise ValueError(f"read has one column for each of the {len(leaves)} leaves of the parameters; got {i.shape[0]}.")
+    return jax.tree.unflatten(tree, [take(leaf, i[g]) for g, leaf in enumerate(leaves)])
+
+
+def compute(parts, problem, carry, row, sample):
+    """What one worker sends back, and its own state after."""
+    stale = read(carry.cells, row["read"])
+    update, state = parts.work.compute(
+        problem.sample_gradient, stale, take(carry.workers, row["worker"]), sample, row["size"]
+    )
+    return update, state, stale
+
+
+def one_row(parts, plan, problem, consts, carry, row, sample):
+    update, state, stale = compute(parts, problem, carry, row, sample)
+    if jax.tree.leaves(carry.workers):
+        worker = row["worker"] if plan.all_used else jnp.where(row["use"], row["worker"], plan.num_workers)
+        carry = carry._replace(workers=put(carry.workers, worker, state))
+    return serve(parts, plan, consts, carry, row, update, stale)
+
+
+def one_wave(parts, plan, problem, consts, carry, rows, samples, length):
+    """Gradients side by side (on several devices, if asked), then the server, row by row."""
+
+    def side_by_side(carry, rows, samples, problem):
+        return jax.vmap(lambda row, sample: compute(parts, problem, carry, row, sample)[0])(rows, samples)
+
+    if parts.devices is not None:
+        mesh = Mesh(np.array(parts.devices), ("device",), axis_types=(AxisType.Auto,))
+        spread, whole = PartitionSpec("device"), PartitionSpec()
+        side_by_side = jax.shard_map(
+            side_by_side, mesh=mesh, in_specs=(whole, spread, spread, whole), out_specs=spread, check_vma=False
+        )
+    updates = side_by_side(carry, rows, samples, problem)
+
+    def one(j, carry):
+        row = take(rows, j)
+        return serve(parts, plan, consts, carry, row, take(updates, j), None)
+
+    return jax.lax.fori_loop(0, length, one, carry)
+
+
+def serve(parts, plan, consts, carry, row, update, stale):
+    """The server's part of a row: arrival rule, aggregate, and an update where the row is a step."""
+    _, update_consts, _, arrival_consts, send_consts = consts
+    params = params_at(carry, row["current"])
+    tags = {name: row[name] for name in plan.tags}
+    if stale is None and (plan.lone or parts.arrival_update is not None):
+        stale = read(carry.cells, row["read"])
+    if parts.arrival_update is not None:
+        extras = {name: row[name] for name in ("delay", "version", "worker", "step", "weight", "progress")}
+        extras |= {"read": row["version"] - row["delay"], "stale": stale}
+
+        def arrive(update, state):
+            return parts.arrival_update(arrival_consts, update, state, params, extras | tags)
+
+        if plan.all_used:
+            update, state = arrive(update, carry.arrival)
+        else:
+            update, state = jax.lax.cond(row["use"], arrive, lambda u, s: (u, s), update, carry.arrival)
+        carry = carry._replace(arrival=state)
+    update = jax.tree.map(lambda u: row["weight"].astype(u.dtype) * u, update)
+    if not plan.all_used:
+        update = jax.tree.map(lambda u: jnp.where(row["use"], u, jnp.zeros_like(u)), update)
+    if carry.total is not None:
+        update = jax.tree.map(lambda t, u: jnp.where(row["first"], u, t + u), carry.total, update)
+        carry = carry._replace(total=update)
+    extras = {"delay": row["age"], "read": row["version"] - row["age"], "step": row["step"], "weight": row["total"]}
+    extras |= {"version": row["version"], "progress": row["progress"]} | tags
+    if plan.lone:
+        extras |= {"worker": row["worker"], "stale": stale}
+
+    def step(update, state):
+        updates, state = parts.update(update_consts, update, state, params, extras)
+        return optax.apply_updates(params, updates), state
+
+    if plan.every:
+        params, state = step(update, carry.rule)
+    else:
+        params, state = jax.lax.cond(row["step"], step, lambda _, state: (params, state), update, carry.rule)
+    payload = params
+    if parts.send is not None:
+        payload = parts.send(send_consts, params, state, take(carry.workers, row["worker"]))
+        carry = carry._replace(params=params)
+    return carry._replace(cells=put(carry.cells, row["write"], payload), rule=state)
+
+
+def whole(parts: Parts, plan, problem, key, consts, look):
+    """A run as one pure function: `(params, looks)`, with what `look(params)` returns stacked over evaluations."""
+    carry = start(parts, plan, problem, key, consts)
+    before = look(problem, params_at(carry, plan.cells[0]))
+
+    def between(carry, e):
+        first, last = plan.bounds[e], plan.bounds[e + 1]
+        if plan.chunk is not None:
+            first, last = e * plan.chunk, (e + 1) * plan.chunk
+        carry = advance(parts, plan, problem, key, consts, carry, first, last)
+        return carry, look(problem, params_at(carry, plan.cells[e + 1]))
+
+    carry, after = jax.lax.scan(between, carry, jnp.arange(plan.num_evaluations - 1))
+    looks = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), before, after)
+    return params_at(carry, plan.cells[-1]), looks
+
+
+compiled_start = jax.jit(start, static_argnums=0)
+compiled_whole = jax.jit(whole, static_argnums=(0, 5))
+compiled_draw = jax.jit(draw_block)
+compiled_block = jax.jit(run_block, static_argnums=0, donate_argnums=4)

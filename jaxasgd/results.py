@@ -1,0 +1,266 @@
+"""Results: what a comparison found, in memory and in a folder. NumPy and plain files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import platform
+import re
+import sys
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from .schedule import Schedule
+
+AXES = ("time", "update", "gradients")
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One run of a comparison: `columns` has one entry per evaluation, `summary` is the schedule's in numbers."""
+
+    method: str
+    seed: int
+    status: str
+    ended: int
+    columns: dict[str, np.ndarray]
+    summary: dict
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Methods by seeds on one clock.
+
+    Attributes:
+        runs: every `Run`, in the order they were made.
+        schedules: the first seed's schedule of every method.
+        spec: every number that made it, versions and device (JSON).
+    """
+
+    runs: list[Run]
+    schedules: dict[str, Schedule]
+    spec: dict = field(default_factory=dict)
+
+    @property
+    def methods(self) -> list[str]:
+        return list(dict.fromkeys(run.method for run in self.runs))
+
+    @property
+    def metrics(self) -> list[str]:
+        """What can be plotted: "loss" and whatever else the problem reports."""
+        return [name for name in self.runs[0].columns if name not in AXES]
+
+    def of(self, method) -> list[Run]:
+        chosen = [run for run in self.runs if run.method == method]
+        if not chosen:
+            raise ValueError(f"the methods are {self.methods}; got {method!r}.")
+        return chosen
+
+    def curves(self, method, of="loss", against="time", grid=None):
+        """All seeds on one grid, each holding its last value: `(grid [points], values [seeds, points])`.
+
+        A seed has no value (nan) beyond its end where it diverged, and keeps its last where it reached its target.
+        """
+        runs = self.of(method)
+        if against not in AXES:
+            raise ValueError(f"against is one of {AXES}; got {against!r}.")
+        if of not in self.metrics:
+            raise ValueError(f"of is one of {self.metrics}; got {of!r}.")
+        if grid is None:
+            end = max(run.columns[against][-1] for run in runs)
+            grid = np.linspace(0, max(end, self.spec.get("until") or 0) if against == "time" else end, 101)
+        grid = np.asarray(grid, np.float64)
+        values = []
+        for run in runs:
+            x, y = run.columns[against], np.asarray(run.columns[of], np.float64)
+            place = np.searchsorted(x, grid, side="right") - 1
+            held = np.where(place < 0, np.nan, y[np.maximum(place, 0)])
+            values.append(np.where((grid > x[-1]) & (run.status == "diverged"), np.nan, held))
+        return grid, np.array(values)
+
+    def final(self, method, of="loss") -> np.ndarray:
+        """The last value of each seed."""
+        return np.array([run.columns[of][-1] for run in self.of(method)], np.float64)
+
+    def reach(self, method, level, of="loss", against="time", below=None) -> np.ndarray:
+        """Where each seed first passes `level` (nan: never). Losses pass it downwards, anything else upwards."""
+        below = ("loss" in of or "norm" in of) if below is None else below
+        out = []
+        for run in self.of(method):
+            passed = run.columns[of] <= level if below else run.columns[of] >= level
+            out.append(run.columns[against][np.argmax(passed)] if passed.any() else np.nan)
+        return np.array(out, np.float64)
+
+    def plot(self, against="time", of="loss", **options):
+        """A figure of `of` against "time", "update" or "gradients" (extra `plot`)."""
+        from . import plot
+
+        return plot.comparison(self, against=against, of=of, **options)
+
+    def save(self, folder, *, overwrite=False) -> Path:
+        """Write spec.json, history.csv, runs.csv and one schedule per method into a folder."""
+        return save(self, folder, overwrite=overwrite)
+
+    def __str__(self):
+        return table(self)
+
+
+def interval(values, level=0.95):
+    """Mean over the first axis with its Student-t interval: `(mean, low, high)`; nan where a value is missing.
+
+    Example:
+        >>> interval([1.0, 2.0, 3.0])
+        (2.0, -0.4841377117503142, 4.484137711750314)
+    """
+    from scipy import stats
+
+    values = np.asarray(values, np.float64)
+    number = len(values)
+    mean = values.mean(axis=0)
+    if number < 2:
+        half = np.full_like(mean, np.nan)
+    else:
+        half = stats.t.ppf((1 + level) / 2, number - 1) * values.std(axis=0, ddof=1) / np.sqrt(number)
+    return tuple(float(a) if np.ndim(a) == 0 else a for a in (mean, mean - half, mean + half))
+
+
+def table(comparison) -> str:
+    """The comparison as text, a line a method, with 95 % intervals over seeds."""
+    head = ["method", "seeds", "updates", "mean delay", "discarded", "used time", *(f"final {m}" for m in comparison.metrics)]
+    lines = [head]
+    for method in comparison.methods:
+        runs = comparison.of(method)
+        mean = lambda name: np.mean([run.summary[name] for run in runs])  # noqa: B023, E731
+        line = [method, str(len(runs)), f"{mean('updates'):.0f}", f"{mean('mean_delay'):.1f}"]
+        line += [f"{mean('discarded'):.0%}", f"{mean('utilisation'):.0%}"]
+        for metric in comparison.metrics:
+            middle, _, high = interval(comparison.final(method, metric))
+            line.append(f"{middle:.4g} ± {high - middle:.1g}" if np.isfinite(high) else f"{middle:.4g}")
+        diverged = sum(run.status == "diverged" for run in runs)
+        lines.append(line[:-1] + [line[-1] + (f" ({diverged} diverged)" if diverged else "")])
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return "\n".join([text[0], "-" * max(map(len, text)), *text[1:]])
+
+
+# ------------------------------------------------------------------- files
+
+
+def file_name(method: str) -> str:
+    return "schedule-" + re.sub(r"[^A-Za-z0-9_.-]+", "-", method) + ".npz"
+
+
+def save(comparison: Comparison, folder, *, overwrite=False) -> Path:
+    """Write a comparison into a folder: spec.json, history.csv, runs.csv, schedule-METHOD.npz.
+
+    Raises:
+        ValueError: where the folder holds results already (`overwrite=True` replaces them) or can't be written.
+    """
+    folder = prepare(folder, overwrite=overwrite)
+    metrics = comparison.metrics
+    with open(folder / "history.csv", "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["method", "seed", *AXES, *metrics])
+        for run in comparison.runs:
+            columns = [run.columns[name] for name in (*AXES, *metrics)]
+            for row in zip(*columns, strict=True):
+                writer.writerow([run.method, run.seed, *(number(value) for value in row)])
+    with open(folder / "runs.csv", "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        names = list(comparison.runs[0].summary)
+        writer.writerow(["method", "seed", "outcome", "ended", *names])
+        for run in comparison.runs:
+            writer.writerow([run.method, run.seed, run.status, run.ended, *(number(run.summary[n]) for n in names)])
+    for method, schedule in comparison.schedules.items():
+        schedule.save(folder / file_name(method))
+    spec = comparison.spec | {"methods": comparison.spec.get("methods", {m: {} for m in comparison.methods})}
+    (folder / "spec.json").write_text(json.dumps(spec, indent=2, sort_keys=True) + "\n")
+    return folder
+
+
+def prepare(folder, *, overwrite=False) -> Path:
+    """Make the folder, and see that it can be written, before any work is done."""
+    folder = Path(folder)
+    if (folder / "spec.json").exists() and not overwrite:
+        raise ValueError(f"{str(folder)!r} holds results already; choose another folder, or overwrite=True.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(
+            f"a results folder can be written; {str(folder)!r} can't ({error.strerror}): choose another folder."
+        ) from error
+    return folder
+
+
+def number(value) -> str:
+    """Text that reads back as the same number, and as short as that allows."""
+    if isinstance(value, (str, bool, int, np.integer)):
+        return str(value)
+    return np.format_float_positional(value, trim="-") if 1e-4 < abs(value) < 1e16 else repr(value.item() if hasattr(value, "item") else value)
+
+
+def load(folder) -> Comparison:
+    """Read a folder that `save` wrote.
+
+    Raises:
+        FileNotFoundError, ValueError: where there is none, or a file is damaged; it says which.
+    """
+    folder = Path(folder)
+    if not (folder / "spec.json").is_file():
+        raise FileNotFoundError(f"{str(folder)!r} holds no results: a results folder has a spec.json.")
+    try:
+        spec = json.loads((folder / "spec.json").read_text())
+        with open(folder / "history.csv", newline="") as file:
+            reader = csv.reader(file)
+            head, rows = next(reader), list(reader)
+        with open(folder / "runs.csv", newline="") as file:
+            told = list(csv.DictReader(file))
+        history: dict[tuple, list] = {}
+        for row in rows:
+            history.setdefault((row[0], int(row[1])), []).append([float(value) for value in row[2:]])
+        runs = []
+        for one in told:
+            key = (one.pop("method"), int(one.pop("seed")))
+            columns = dict(zip(head[2:], np.array(history[key]).T, strict=True))
+            status, ended = one.pop("outcome"), int(one.pop("ended"))
+            summary = {name: value if name == "status" else float(value) for name, value in one.items()}
+            runs.append(Run(*key, status, ended, columns, summary))
+    except (OSError, KeyError, ValueError, StopIteration, TypeError) as error:
+        raise ValueError(f"the results in {str(folder)!r} are damaged: {error!r}") from error
+    names = dict.fromkeys(run.method for run in runs)
+    files = {name: folder / file_name(name) for name in names}
+    return Comparison(runs, {name: Schedule.load(path) for name, path in files.items() if path.exists()}, spec)
+
+
+def listing(root="results") -> list[Path]:
+    """The results folders below a folder."""
+    return sorted(path.parent for path in Path(root).rglob("spec.json"))
+
+
+def environment() -> dict:
+    """Versions and device, for a spec."""
+    import jax
+
+    packages = ("jaxasgd", "jax", "jaxlib", "optax", "numpy", "flax", "scikit-learn")
+    versions = {}
+    for name in packages:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    device = jax.devices()[0]
+    return {
+        "versions": versions | {"python": platform.python_version()},
+        "device": f"{device.platform}: {device.device_kind}",
+        "devices": jax.device_count(),
+        "cores": os.cpu_count(),
+        "x64": bool(jax.config.jax_enable_x64),
+        "platform": f"{sys.platform} {platform.machine()}",
+    }

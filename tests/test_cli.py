@@ -1,0 +1,313 @@
+"""The command: what it says, what it refuses, and that its folder holds what the library computes."""
+
+import dataclasses
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import jaxasgd as ja
+from jaxasgd import cli
+
+pytest.importorskip("tyro", reason="the command is made with tyro")
+from jaxasgd import options  # noqa: E402
+
+TINY = "compare --dim 4 --workers 3 --seeds 2 --until 6 --learning-rate 0.2 --methods "
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """Every test works in an empty folder, with no data sets in the environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("JAXASGD_DATA", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def say(capsys):
+    """Run the command in this process: its exit code, standard output and standard error."""
+
+    def run(line):
+        code = cli.main(shlex.split(line))
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def write_libsvm(path, labels=(1, 2)):
+    rng = np.random.default_rng(0)
+    rows = (f"{labels[k % len(labels)]} 1:{rng.normal():.3f} 2:{k % 3}" for k in range(40))
+    Path(path).write_text("\n".join(rows) + "\n")
+
+
+# ------------------------------------------------------------------- help, version, lists
+
+
+def test_help_teaches(say):
+    code, top, _ = say("--help")
+    assert code == 0 and all(word in top for word in ("compare", "list", "plot", "--version"))
+    assert say("")[:2] == (0, top)
+    for line in ("compare --help", "list --help", "plot --help"):
+        code, text, error = say(line)
+        assert code == 0 and not error
+        assert "\x1b" not in text and "None" not in text  # plain where nobody watches; every default in words
+    text = say("compare --help")[1]
+    assert text.endswith(options.EXAMPLES)
+    for group in (options.ProblemOptions, options.ClockOptions, options.RunOptions, options.OutputOptions):
+        for field in dataclasses.fields(group):
+            flag = cli.flags([field.name])
+            assert flag + " " in text
+            assert f"        {field.name}: " in group.__doc__
+
+
+def test_every_default_belongs_to_an_option():
+    names = {f.name for group in (options.ProblemOptions, options.ClockOptions) for f in dataclasses.fields(group)}
+    tables = [takes for _, takes in cli.PROBLEMS.values()] + list(cli.LAWS.values())
+    assert {name for takes in tables for name in takes} <= names
+
+
+@pytest.mark.parametrize("arguments", (["--version"], ["list", "methods"]))
+def test_as_a_module(arguments):
+    environment = os.environ | {"PYTHONPATH": str(Path(ja.__file__).parents[1])}
+    command = [sys.executable, "-W", "error", "-m", "jaxasgd", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\x1b" not in done.stdout
+    assert done.stdout.strip() == f"jaxasgd {ja.__version__}" if arguments == ["--version"] else "asgd" in done.stdout
+
+
+def test_list_shows_what_there_is(say):
+    code, text, _ = say("list")
+    lines = [line.split() for line in text.splitlines()]
+    shown = {line[0] for line in lines if line}
+    assert code == 0
+    assert {name for name in ja.methods.__all__ if name[0].islower()} - {"late"} <= shown
+    assert {"asgd", "synchronous", "scale_by_delay", "lognormal", "with_straggler", "from_loss"} <= shown
+    assert not {"Method", "late", "Policy", "GRADIENT", "Dataset"} & shown
+    assert "  --problem quadratic      A quadratic with a chosen condition number. (--dim, --condition, --noise)" in text
+    _, text, _ = say("list methods")
+    about = ja.methods.backup_sgd.__doc__.splitlines()[0]
+    assert f"{about} (learning_rate, backup=1, late='cancel')" in text
+    assert "lognormal" not in text
+    assert "below ./results" in say("list results")[1]
+
+
+# ------------------------------------------------------------------- compare
+
+
+def test_compare_is_the_library(say, folder):
+    line = TINY + "sync_sgd backup_sgd:backup=1,late=ignore asgd:learning_rate=0.05 asgd:learning_rate=0.1"
+    line += " --condition 5 --times lognormal --sigma 0.3 --spread 2 --slowest 4"
+    line += f" --out {folder}/kept/tiny"
+    code, out, error = say(line)
+    assert (code, error) == (0, "")
+    kept = ja.results.load("kept/tiny")
+    times = ja.times.with_straggler(ja.times.lognormal([1.0, 1.5, 2.0], 0.3), 2, 4.0)
+    methods = {
+        "sync_sgd": ja.methods.sync_sgd(0.2),
+        "backup_sgd": ja.methods.backup_sgd(0.2, backup=1, late="ignore"),
+        "asgd:learning_rate=0.05": ja.methods.asgd(0.05),
+        "asgd:learning_rate=0.1": ja.methods.asgd(0.1),
+    }
+    table = ja.compare(ja.problems.quadratic(4, 5.0, noise=0.1), times, methods, until=6.0, seeds=2)
+    assert kept.methods == list(methods)
+    for mine, other in zip(kept.runs, table.runs, strict=True):
+        assert (mine.method, mine.seed, mine.status) == (other.method, other.seed, other.status)
+        for name, values in other.columns.items():
+            np.testing.assert_array_equal(mine.columns[name], values)
+    assert all(kept.schedules[name] == schedule for name, schedule in table.schedules.items())
+
+    assert str(table) in out and "jaxasgd plot" in out
+    spec = json.loads(Path("kept/tiny/spec.json").read_text())
+    assert spec["problem"] == {"name": "quadratic", "dim": 4, "condition": 5.0, "noise": 0.1}
+    assert spec["methods"]["backup_sgd"]["arguments"] == {"backup": 1, "late": "ignore", "learning_rate": 0.2}
+    assert spec["command"] == f"jaxasgd {line}".replace(str(folder / "kept" / "tiny"), "tiny")
+    assert str(folder) not in Path("kept/tiny/spec.json").read_text()
+
+
+def test_folder_by_default_and_quiet(say):
+    assert say(TINY + "asgd --quiet") == (0, "", "")
+    assert Path("results/quadratic-exponential-3/spec.json").is_file()
+    assert "results/quadratic-exponential-3  asgd; 2 seeds" in say("list results")[1]
+    assert say(TINY + "asgd --quiet --overwrite") == (0, "", "")
+
+
+@pytest.mark.parametrize("line", options.EXAMPLES.replace("\\\n", " ").split("\n    ")[1:])
+def test_examples_of_the_help(say, monkeypatch, line):
+    """As they stand in the help, but with 3 updates and 1 seed."""
+    whole, line = ja.compare, line.split("\n")[0].removeprefix("jaxasgd ")
+    monkeypatch.setattr(ja, "compare", lambda *a, **k: whole(*a, **k | {"until": None, "num_updates": 3, "seeds": 1}))
+    write_libsvm("train.txt")
+    if "digits" in line:
+        pytest.importorskip("sklearn")
+        pytest.importorskip("flax")
+    if line.startswith("plot"):
+        pytest.importorskip("matplotlib")
+        say("compare --problem libsvm --data train.txt --out results/mine --methods asgd:learning_rate=1 --updates 3")
+    assert say(line)[::2] == (0, "")
+
+
+def test_without_matplotlib_there_is_a_hint(say, monkeypatch):
+    monkeypatch.setattr(cli, "find_spec", lambda name: None)
+    code, out, _ = say(TINY + "asgd")
+    assert code == 0 and 'pip install "jaxasgd[plot]"' in out
+    assert not list(Path("results").rglob("*.svg"))
+
+
+def test_interrupted(say, monkeypatch):
+    def interrupt(*a, **k):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ja, "compare", interrupt)
+    assert say(TINY + "asgd") == (130, "", "jaxasgd: interrupted\n")
+
+
+def test_without_tyro(say, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tyro", None)
+    assert say("list") == (2, "", 'jaxasgd: the command needs tyro: pip install "jaxasgd[cli]"\n')
+
+
+# ------------------------------------------------------------------- what options become
+
+
+@pytest.mark.parametrize("law", cli.LAWS)
+def test_laws_take_one_second_on_average(law):
+    mean = lambda **said: cli.build_times(ja, options.ClockOptions(times=law, workers=3, **said)).mean  # noqa: E731
+    np.testing.assert_allclose(mean(), 1)
+    np.testing.assert_allclose(mean(spread=3.0), [1, 2, 3])
+    np.testing.assert_allclose(mean(spread=3.0, slowest=10.0), [1, 2, 30])
+
+
+def test_pareto_by_its_minimum():
+    said = options.ClockOptions(times="pareto", workers=2, minimum=1.0, tail_index=0.9)
+    assert np.isinf(cli.build_times(ja, said).mean).all()
+
+
+@pytest.mark.parametrize(
+    "said, numbers, metrics",
+    (
+        ({"problem": "quadratic"}, {"dim": 100, "condition": 10.0, "noise": 0.1}, {"loss"}),
+        ({"problem": "tridiagonal", "dim": 9}, {"dim": 9, "noise": 0.01}, {"loss"}),
+        ({"problem": "toy", "shards": "iid"}, {"batch_size": 1, "samples": 100, "shards": "iid"}, {"loss"}),
+        ({"problem": "libsvm", "data": Path("deep/f.txt")}, {"data": "f.txt", "samples": 40}, {"loss", "accuracy"}),
+        ({"problem": "breast_cancer"}, {"batch_size": 32, "samples": 455}, {"loss", "accuracy", "test_accuracy"}),
+        (
+            {"problem": "digits", "hidden": (), "shards": "dirichlet", "alpha": 1.0},
+            {"hidden": (), "alpha": 1.0, "samples": 1437},
+            {"loss", "accuracy", "test_loss", "test_accuracy"},
+        ),
+    ),
+    ids=lambda value: value.get("problem") if isinstance(value, dict) else None,
+)
+def test_problems(said, numbers, metrics):
+    import jax
+
+    if said["problem"] in ("libsvm", "digits", "breast_cancer"):
+        pytest.importorskip("sklearn")
+    if said["problem"] == "digits":
+        pytest.importorskip("flax")
+    Path("deep").mkdir()
+    write_libsvm("deep/f.txt")
+    problem, told = cli.build_problem(ja, options.ProblemOptions(**said), 4)
+    assert told["name"] == said["problem"] and numbers.items() <= told.items()
+    assert problem.num_shards == (4 if "shards" in said else None)
+    assert metrics <= jax.eval_shape(lambda: problem.evaluate(problem.init(jax.random.key(0)))).keys()
+    json.dumps(told)
+
+
+def with_types(values, *rest, late="cancel", bound=None):
+    """A method with all kinds of arguments."""
+
+
+@pytest.mark.parametrize(
+    "text, values",
+    (
+        ("m:values=1", {"values": 1}),
+        ("m:values=-1e-3,late=ignore", {"values": -1e-3, "late": "ignore"}),
+        ("m:values=[1,2.5],bound=inf", {"values": [1, 2.5], "bound": np.inf}),
+        ("m:values=None,late='a, b',bound=True", {"values": None, "late": "a, b", "bound": True}),
+    ),
+)
+def test_arguments_of_methods(text, values):
+    assert cli.method_arguments(text, with_types, learning_rate=0.1) == values
+
+
+# ------------------------------------------------------------------- plot
+
+
+def test_plot_again(say):
+    pytest.importorskip("matplotlib")
+    say(TINY + "sync_sgd asgd --out kept")
+    drawn = Path("kept/overview.svg").read_bytes()
+    Path("kept/overview.svg").unlink()
+    assert say("plot kept") == (0, "figure   kept/overview.svg\n", "")
+    assert Path("kept/overview.svg").read_bytes() == drawn
+    assert say("plot kept --against update")[0] == 0 and Path("kept/loss-update.svg").is_file()
+    assert say("plot kept --of loss --out a.png")[0] == 0 and Path("a.png").is_file()
+
+
+# ------------------------------------------------------------------- errors
+
+GOOD = "compare --methods asgd:learning_rate=0.1 --until 5 "
+ERRORS = {
+    "unknown method": ("compare --methods agsd --until 5", "'agsd'", "did you mean asgd", "jaxasgd list methods"),
+    "no method": ("compare --until 5", "--methods sync_sgd", "jaxasgd list methods"),
+    "the same method twice": ("compare --methods asgd asgd --learning-rate 1 --until 5", "'asgd' twice"),
+    "no learning rate": ("compare --methods asgd --until 5", "needs learning_rate", "--learning-rate 0.1"),
+    "unknown argument": ("compare --methods asgd:lerning_rate=1 --until 5", "lerning_rate", "did you mean learning_rate"),
+    "text for a number": ("compare --methods asgd:learning_rate=fast --until 5", "learning_rate", "'fast'", "number"),
+    "argument without name": ("compare --methods asgd:0.1 --until 5", "NAME:ARGUMENT=VALUE", "asgd:learning_rate=0.1"),
+    "argument that is code": ("compare --methods 'asgd:learning_rate=f()' --until 5", "NAME:ARGUMENT=VALUE"),
+    "unpacked argument": ("compare --methods 'asgd:**{}' --until 5", "an argument of asgd is one of learning_rate"),
+    "method against workers": (GOOD + "backup_sgd:learning_rate=1,backup=8", "number of workers", "8"),
+    "negative workers": (GOOD + "--workers -3", "--workers", "1 or more", "-3"),
+    "words for workers": (GOOD + "--workers many", "--workers", "many"),
+    "unknown option": (GOOD + "--worker 3", "--worker"),
+    "no seeds": (GOOD + "--seeds 0", "--seeds", "1 or more"),
+    "no updates": ("compare --methods asgd:learning_rate=1 --updates 0", "--updates", "1 or more"),
+    "both ends": (GOOD + "--updates 5", "--until", "--updates", "both"),
+    "no end": ("compare --methods asgd:learning_rate=1", "--until", "--updates", "neither"),
+    "endless": ("compare --methods asgd:learning_rate=1 --until inf", "--until", "finite", "inf"),
+    "unknown times": (GOOD + "--times lognorml", "exponential", "'lognorml'", "did you mean lognormal"),
+    "number of another law": (GOOD + "--times fixed --sigma 1", "takes --mean", "--sigma", "leave it out"),
+    "bad number of a law": (GOOD + "--times lognormal --sigma -1", "sigma", ">= 0", "-1"),
+    "bad factor": (GOOD + "--slowest 0", "--slowest", "above 0"),
+    "unknown problem": (GOOD + "--problem quadratics", "tridiagonal", "did you mean quadratic"),
+    "option of another problem": (GOOD + "--hidden 3", "--dim, --condition, --noise", "--hidden", "leave it out"),
+    "bad number of a problem": (GOOD + "--condition 0.5", "condition", "1 or more", "0.5"),
+    "unknown shards": (GOOD + "--problem toy --shards equal", "contiguous", "'equal'"),
+    "alpha without dirichlet": (GOOD + "--problem toy --alpha 1", "--alpha", "--shards none"),
+    "dirichlet without alpha": (GOOD + "--problem toy --shards dirichlet", "--alpha", "--shards dirichlet"),
+    "more workers than samples": (GOOD + "--problem toy --shards iid --workers 101", "101 shards", "100 samples"),
+    "no data file": (GOOD + "--problem libsvm", "--data FILE"),
+    "missing data file": (GOOD + "--problem libsvm --data nowhere.txt", "nowhere.txt", "must exist"),
+    "data of three classes": (GOOD + "--problem libsvm --data three.txt", "binary labels", "[1.0, 2.0, 3.0]"),
+    "data set that is not here": (GOOD + "--problem mnist", "JAXASGD_DATA"),
+    "a file in the way": (GOOD + "--out three.txt", "three.txt", "choose another folder"),
+    "results already": (GOOD + "--out kept", "'kept'", "--out", "--overwrite"),
+    "unknown list": ("list method", "policies", "did you mean methods"),
+    "unknown command": ("comparison", "compare"),
+    "no results": ("plot nowhere", "'nowhere'", "spec.json"),
+    "damaged results": ("plot kept", "'kept'", "damaged"),
+}
+
+
+@pytest.mark.parametrize("line, words", [(line, words) for line, *words in ERRORS.values()], ids=ERRORS)
+def test_errors(say, monkeypatch, line, words):
+    """One line, exit code 2, and before anything is simulated."""
+    monkeypatch.setattr(ja, "compare", lambda *a, **k: pytest.fail("it ran"))
+    write_libsvm("three.txt", labels=(1, 2, 3))
+    Path("kept").mkdir()
+    Path("kept/spec.json").write_text("{}")
+    code, out, error = say(line)
+    assert (code, out) == (2, "")
+    assert all(word in error for word in words)
+    assert "\x1b" not in error and "Traceback" not in error
+    if error.startswith("jaxasgd: "):  # ours; unknown options and words for numbers are explained by tyro
+        assert error.count("\n") == 1
+    assert not Path("results").exists()
