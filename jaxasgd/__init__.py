@@ -3,7 +3,7 @@
 A clock and a policy make a `Schedule` (who arrives when, what it had read); a problem and a rule are run on it.
 """
 
-from . import fanout, methods, policies, problems, results, rules, times, work
+from . import fanout, methods, plot, policies, problems, results, rules, times, work
 from .comparison import Comparison, compare
 from .engine import History, Status, run
 from .fanout import spread
@@ -31,6 +31,7 @@ __all__ = [
     "late",
     "methods",
     "plan",
+    "plot",
     "policies",
     "problems",
     "results",

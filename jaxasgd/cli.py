@@ -7,6 +7,7 @@ import difflib
 import inspect
 import json
 import math
+import os
 import shlex
 import sys
 from dataclasses import replace
@@ -45,6 +46,9 @@ def main(argv=None) -> int:
     except KeyboardInterrupt:
         print("jaxasgd: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the reader had enough: jaxasgd list | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, OSError, ImportError) as error:
         print("jaxasgd:", " ".join(str(error).split()), file=sys.stderr)
         return 2
@@ -114,7 +118,7 @@ def compare(said, argv):
     table.save(folder, overwrite=out.overwrite)
     say(f"{table}\n\nresults  {folder}")
     if find_spec("matplotlib"):
-        say(f"figure   {draw_overview(table, folder / 'overview.svg')}")
+        say(f"figure   {draw_overview(ja.results.load(folder), folder / 'overview.svg')}")
         say(f"again    jaxasgd plot {shlex.quote(str(folder))}")
     else:
         say('figure   none; it needs matplotlib: pip install "jaxasgd[plot]"')

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import jax
 import numpy as np
 
-from .engine import Status, run
+from .engine import Status, prepare, run
 from .methods import Method
 from .planning import align, plan
 from .progress import bar
@@ -66,18 +67,25 @@ def compare(
     for name, method in methods.items():
         if not isinstance(method, Method):
             raise ValueError(f"method {name!r} is a ja.Method (ja.methods has them ready); got {method!r}.")
-    seeds = list(range(seeds)) if isinstance(seeds, int) else [int(seed) for seed in seeds]
+    seeds = range(seeds) if hasattr(seeds, "__index__") and not isinstance(seeds, bool) else seeds
+    seeds = [operator.index(seed) for seed in seeds] if isinstance(seeds, Iterable) else []
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds is a number of seeds, 1 or more, or different seeds; got {seeds!r}.")
+    if until is None and num_updates is None:
+        raise ValueError("a comparison ends somewhere: give until= in seconds, or num_updates=.")
+    if isinstance(points, bool) or not hasattr(points, "__index__") or points < 1:
+        raise ValueError(f"points is a number of looks, 1 or more; got {points!r}.")
     key = jax.random.key(0) if key is None else key
     if evaluate is None:
         evaluate = np.linspace(0, until, points + 1) if until is not None else max(1, num_updates // points)
+    bound = {name: method.bind(times.num_workers, times) for name, method in methods.items()}
+    for method in bound.values():  # what is wrong with the last one is found before the first has run
+        prepare(problem, plan(simulate(method.policy, times, num_updates=0), evaluate=evaluate), method)
     began, runs, schedules = time.perf_counter(), [], {}
     with bar(progress, total=len(methods) * len(seeds), unit="run") as show:
-        for name, method in methods.items():
-            bound = method.bind(times.num_workers, times)
+        for name, method in bound.items():
             made = [
-                simulate(bound.policy, times, until=until, num_updates=num_updates, seed=seed, reads=reads) for seed in seeds
+                simulate(method.policy, times, until=until, num_updates=num_updates, seed=seed, reads=reads) for seed in seeds
             ]
             schedules[name] = made[0]
             plans = align([plan(schedule, evaluate=evaluate) for schedule in made])
@@ -85,7 +93,7 @@ def compare(
                 history = run(
                     problem,
                     one,
-                    bound,
+                    method,
                     key=jax.random.fold_in(key, seed),
                     target_loss=target_loss,
                     target_gradient_norm=target_gradient_norm,
@@ -96,7 +104,8 @@ def compare(
                 runs.append(Run(name, seed, status, int(history.ended), columns, schedule.summary()))
                 show(len(runs))
     spec = {
-        "methods": {name: {"name": m.name, **method_info(m, times)} for name, m in methods.items()},
+        "problem": problem.describe(),
+        "methods": {name: {"name": m.name, **m.info, **m.policy.info} for name, m in bound.items()},
         "times": {"name": times.name, **times.args},
         "num_workers": times.num_workers,
         "until": until,
@@ -109,6 +118,3 @@ def compare(
     }
     return Comparison(runs, schedules, spec)
 
-
-def method_info(method, times) -> dict:
-    return dict(method.bind(times.num_workers, times).policy.info)

@@ -114,8 +114,6 @@ def run(
         (True, 'finished at update 200')
     """
     check_key(key)
-    if not isinstance(problem, Problem):
-        raise ValueError(f"a problem is a ja.problems.Problem (ja.problems.from_loss makes one); got {problem!r}.")
     devices = None if devices is None else check_devices(devices)
     if isinstance(schedule, Schedule):
         width = (1 if devices is None else len(devices)) if width is None else width
@@ -126,6 +124,18 @@ def run(
         made = schedule
     else:
         raise ValueError(f"a run follows a ja.Schedule or a ja.Plan; got {schedule!r}.")
+    made, parts, consts = prepare(problem, made, rule, devices)
+    look = look_with_norm if target_gradient_norm is not None else look_at
+    targets = (target_loss, target_gradient_norm)
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((made, problem, key, consts))):
+        return traced_run(parts, made, problem, key, consts, look, targets)
+    return eager_run(parts, made, problem, key, consts, look, targets, progress)
+
+
+def prepare(problem, made: Plan, rule, devices=None):
+    """Check that problem, plan and rule go together, and trace the rule; nothing is compiled."""
+    if not isinstance(problem, Problem):
+        raise ValueError(f"a problem is a ja.problems.Problem (ja.problems.from_loss makes one); got {problem!r}.")
     if devices is not None and made.width % len(devices):
         raise ValueError(f"the width is a multiple of the number of devices, {len(devices)}; got {made.width}.")
     if problem.num_shards is not None and problem.num_shards != made.num_workers:
@@ -133,17 +143,13 @@ def run(
             f"the problem has {problem.num_shards} shards, one a worker, and the schedule {made.num_workers} workers: "
             "make as many shards as workers."
         )
+    made = program.fit_block(made, problem)
     method = as_method(rule, made.num_workers)
-    targets = (target_loss, target_gradient_norm)
     params = jax.eval_shape(lambda problem: problem.init(jax.random.key(0)), problem)
-    params = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), params)
     parts, consts = program.trace_parts(method, made, params, devices)
     if made.width > 1 and jax.tree.leaves(jax.eval_shape(lambda p: method.work.init(p, made.num_workers), params)):
         raise ValueError("workers with a state of their own run at width 1; leave width and devices out.")
-    look = look_with_norm if target_gradient_norm is not None else look_at
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((made, problem, key, consts))):
-        return traced_run(parts, made, problem, key, consts, look, targets)
-    return eager_run(parts, made, problem, key, consts, look, targets, progress)
+    return made, parts, consts
 
 
 def as_method(rule, num_workers) -> Method:

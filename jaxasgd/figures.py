@@ -37,6 +37,7 @@ STYLE = {
     "hatch.linewidth": 0.5,
     "figure.dpi": 150,
 }
+LARGEST = 1_000_000  # bytes
 FORMATS = {".svg": {"Date": None, "Creator": None}, ".png": {"Software": None}}
 
 
@@ -54,10 +55,14 @@ def panel(ax=None, size=(3.4, 2.4)):
     """Inside, the style holds and there is an Axes: `ax`, or that of a new figure of `size` inches."""
     plt = pyplot()
     with plt.rc_context(STYLE):
-        if ax is None:
-            ax = plt.subplots(figsize=size, layout="constrained")[1]
-        tidy(ax)
-        yield ax
+        drawn = plt.subplots(figsize=size, layout="constrained")[1] if ax is None else ax
+        tidy(drawn)
+        try:
+            yield drawn
+        except Exception:
+            if ax is None:
+                plt.close(drawn.figure)
+            raise
 
 
 def tidy(ax, grid="both"):
@@ -83,16 +88,20 @@ def legend(ax, title=None, handles=None, **options):
     """A legend above the panel, left-aligned, in as many columns as the panel is wide; it never covers data."""
     handles = ax.get_legend_handles_labels()[0] if handles is None else handles
     width = ax.get_position().width * ax.figure.get_figwidth()
-    labels = [fill(handle.get_label(), letters(width)) for handle in handles]
+    labels = [wrap(handle.get_label(), width) for handle in handles]
     place = {"loc": "lower left", "bbox_to_anchor": (0, 1.03), "title": title, "alignment": "left"}
     made = ax.legend(handles, labels, ncols=columns(labels, width), **(place | options))
     made.get_title().set_color(GREY)
     return made
 
 
-def letters(inches) -> int:
-    """How many letters of a legend's line fit."""
-    return max(12, int((inches * 72 / SMALL - 3.2) / 0.56))
+def wrap(label, inches) -> str:
+    """The label in lines that fit, what stands in brackets at its end on a line of its own."""
+    most = max(12, int((inches * 72 / SMALL - 3.2) / 0.56))
+    name, bracket, rest = label.rpartition(" (")
+    if len(label) <= most or not bracket:
+        return fill(label, most)
+    return f"{fill(name, most)}\n{fill('(' + rest, most)}"
 
 
 def columns(labels, inches) -> int:
@@ -114,7 +123,7 @@ def save(figure, path) -> Path:
     """Write a figure as .svg or .png, the same bytes every time, and close it.
 
     No date goes into the file and the ids within an SVG are fixed, so that a picture under version control changes
-    only where it looks different. Dense parts are pixels within an SVG: the file stays below 1 MB.
+    only where it looks different. An SVG above 1 MB gets its areas, and if need be its lines, as pixels.
 
     Args:
         figure: what the functions of this module return, a Figure or an Axes.
@@ -137,7 +146,14 @@ def save(figure, path) -> Path:
     figure = figure.figure
     path.parent.mkdir(parents=True, exist_ok=True)
     with plt.rc_context(STYLE | {"svg.hashsalt": "jaxasgd", "svg.fonttype": "path"}):
-        figure.savefig(path, dpi=220, metadata=FORMATS[path.suffix.lower()])
+        for below in (1.5, 2.2):  # areas become pixels, then lines, until the file is small
+            figure.savefig(path, dpi=220, metadata=FORMATS[path.suffix.lower()])
+            if path.stat().st_size < LARGEST:
+                break
+            for ax in figure.axes:
+                ax.set_rasterization_zorder(below)
+        else:
+            figure.savefig(path, dpi=220, metadata=FORMATS[path.suffix.lower()])
     plt.close(figure)
     return path
 

@@ -15,7 +15,7 @@ import numpy as np
 from .schedule import Schedule
 
 SHORTEST = 1024  # rows; shorter plans are padded to this
-MAX_BLOCK = 256  # waves whose samples are drawn in one batch
+MAX_BLOCK = 4096  # waves whose samples are drawn in one batch, where they are small
 
 
 def ladder(number: int) -> int:
@@ -45,7 +45,8 @@ class Plan:
         bounds: [evaluations]; `bounds[0]` is 0.
         cells, time, update, gradients: of each evaluation, [evaluations]: the cell to look at, seconds, updates so
             far, work units arrived.
-        num_cells, width, max_size, block: sizes that shape the program.
+        num_cells, width, max_size: sizes that shape the program. block: waves whose samples are drawn in one
+            batch, at most (fewer where a sample is large).
         every: each row is a step of its own; lone: each step aggregates just its own row; all_used: no row is idle.
         chunk: waves between evaluations where that is one number for all (stacked plans), else None.
         num_workers: as in the schedule.

@@ -98,7 +98,7 @@ def average(table, method, against, of, level) -> Average:
 
 def note(averages, level) -> str:
     seeds = max(one.seeds for one in averages.values())
-    return f"Mean of {seeds} seeds; bands: {level:.0%} t interval" if seeds > 1 else "One seed"
+    return f"Mean of {seeds} seeds; bands: {100 * level:g}% t interval" if seeds > 1 else "One seed"
 
 
 def with_count(method, one) -> str:
@@ -113,8 +113,9 @@ def curves(ax, averages, against, of, log=None):
     lines = lines[np.isfinite(lines)]
     starts = [one.mean[0] for one in averages.values() if np.isfinite(one.mean[0])]
     if log is None:
-        below = lines[lines <= max(starts, default=0)]
-        log = bool(falls and len(below) and lines.min() >= 0 and below.max() > 10 * below[below > 0].min(initial=np.inf))
+        sane = lines[lines <= max(starts, default=0)]
+        wide = len(sane) and sane.max() > 10 * sane[sane > 0].min(initial=np.inf)
+        log = bool(falls and wide and lines.min() >= 0)
     if falls and lines.max(initial=0) > 1000 * max(starts, default=np.inf) > 0:
         lines = lines[lines <= (10 if log else 3) * max(starts)]  # what explodes leaves the panel
     if log and not (lines > 0).any():
@@ -191,7 +192,7 @@ def overview(table, of=("loss",), *, title=None, timelines=None, level=0.95):
         >>> times = ja.times.exponential(1.0, num_workers=4)
         >>> table = ja.compare(ja.problems.quadratic(dim=5), times, methods, until=20.0, seeds=2)
         >>> figure = plot.overview(table, title="Four workers")
-        >>> [axes.get_title() for axes in figure.axes][3:6]
+        >>> [axes.get_title(loc="left") for axes in figure.axes][3:6]
         ['Delays (triangles: means)', 'Workers: sync', 'Workers: async']
     """
     of = (of,) if isinstance(of, str) else tuple(of)
@@ -212,7 +213,8 @@ def overview(table, of=("loss",), *, title=None, timelines=None, level=0.95):
         for axes, metric in zip(panels, of, strict=False):
             for ax, against in zip(axes, AXIS, strict=True):
                 tidy(ax)
-                curves(ax, averages[metric, against], against, metric)
+                log = None if ax is axes[0] else axes[0].get_yscale() == "log"
+                curves(ax, averages[metric, against], against, metric, log)
                 if against != "time":
                     ax.sharey(axes[0])
                     ax.set_ylabel("")

@@ -8,9 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from .figures import GREY, INK, SMALL, legend, looks, nice, numbers, panel, tidy
-from .schedule import QUEUED, UNFINISHED, Schedule
+from .schedule import QUEUED, RUNNING, UNFINISHED, Schedule
 
-DENSE = 3_000  # more bars than this become pixels in an SVG
 MOST_UPDATES = 100  # more ticks than this are not drawn but counted
 DISCARDED, LOST = -1, -2  # in the place of a delay; LOST - kind for unfinished jobs
 RAMP = ("#edd07a", "#a5d29b", "#4fb3a9", "#2b7fa8", "#2c4d8f", "#1d1f4f")  # delay 0 to the largest; darker all the way
@@ -41,7 +40,8 @@ def delays(schedules, *, ax=None):
         >>> figure.axes[0].patches[-1].get_data().values.round(3).tolist()
         [0.167, 0.167, 0.667]
     """
-    if not isinstance(schedules, Mapping) or not schedules or not all(isinstance(s, Schedule) for s in schedules.values()):
+    given = schedules.values() if isinstance(schedules, Mapping) else ()
+    if not given or not all(isinstance(schedule, Schedule) for schedule in given):
         raise ValueError(f'schedules is a non-empty mapping, {{"async": schedule, ...}}; got {schedules!r}.')
     with panel(ax, (3.4, 2.1 + 0.13 * len(schedules))) as drawn:
         distributions(drawn, schedules)
@@ -114,14 +114,14 @@ def timeline(schedule, *, until=None, max_workers=32, ax=None):
 
     Discarded gradients are hatched grey; jobs that never became a gradient (cancelled, lost, running at the end) are
     pale; where a worker is idle there is nothing. The server's updates are ticks in a row of their own, on top,
-    unless there are more than 150. With more workers than `max_workers`, so many are shown, evenly from the
-    fastest to the slowest by their mean seconds per job.
+    unless there are more than 100. With more workers than `max_workers`, so many are shown, evenly from the
+    fastest to the slowest by their seconds of work per gradient.
 
     Args:
         schedule: a `Schedule`, simulated or recorded.
         until: end of the window, in seconds; None: when the median worker's tenth gradient arrives.
         max_workers: rows at most, 2 or more.
-        ax: draw into this Axes (the colour bar takes some of its room). None: a new figure, 3.4 inches wide.
+        ax: draw into this Axes (the colour bar stands to its right). None: a new figure, 3.4 inches wide.
 
     Returns:
         The new Figure, or `ax`.
@@ -133,8 +133,8 @@ def timeline(schedule, *, until=None, max_workers=32, ax=None):
         >>> import jaxasgd as ja
         >>> from jaxasgd import plot
         >>> schedule = ja.simulate(ja.policies.asgd(), ja.times.exponential(1.0, num_workers=4), until=20.0)
-        >>> plot.timeline(schedule, until=12.0).axes[0].get_xlim()
-        (0.0, 12.0)
+        >>> [text.get_text() for text in plot.timeline(schedule).axes[0].get_yticklabels()]
+        ['server', '0', '1', '2', '3']
     """
     if not isinstance(schedule, Schedule):
         raise ValueError(f"a timeline shows a ja.Schedule (ja.simulate makes one); got {schedule!r}.")
@@ -144,7 +144,7 @@ def timeline(schedule, *, until=None, max_workers=32, ax=None):
         raise ValueError(f"max_workers is a number of rows, 2 or more; got {max_workers!r}.")
     jobs = find_jobs(schedule, window(schedule) if until is None else until, choose(schedule, max_workers))
     rows = len(jobs.workers)
-    with panel(ax, (3.4, 1.0 + 0.16 * min(rows, 8) + 0.045 * max(rows - 8, 0))) as drawn:
+    with panel(ax, (3.4, min(1.0 + 0.16 * min(rows, 8) + 0.045 * max(rows - 8, 0), 6.5))) as drawn:
         scale = colours(jobs.delay)
         kinds = draw(drawn, schedule, jobs, scale)
         delays = np.unique(jobs.delay[jobs.delay >= 0])
@@ -186,10 +186,11 @@ def choose(schedule, most) -> np.ndarray:
     n, lost = schedule.num_workers, schedule.unfinished
     if n <= most:
         return np.arange(n)
+    number = np.bincount(schedule.worker, schedule.size > 0, n)
     seconds = np.bincount(schedule.worker, schedule.time - schedule.start, n)
-    seconds += np.bincount(lost["worker"], lost["seconds"], n)
-    number = np.bincount(schedule.worker, schedule.size > 0, n) + np.bincount(lost["worker"], lost["count"], n)
-    mean = np.where(number > 0, seconds / np.maximum(number, 1), np.inf)
+    counts = (lost["kind"] != RUNNING) | (number[lost["worker"]] == 0)  # the last job was merely cut off
+    seconds += np.bincount(lost["worker"][counts], lost["seconds"][counts], n)
+    mean = np.where(seconds > 0, seconds, np.inf) / np.maximum(number, 1)
     return np.argsort(mean, kind="stable")[np.linspace(0, n - 1, most).round().astype(int)]
 
 
@@ -246,7 +247,6 @@ def draw(ax, schedule, jobs, scale) -> list:
 
     rows = len(jobs.workers)
     tidy(ax, grid="")
-    dense = len(jobs.row) > DENSE
     edge = 0.4 if len(jobs.row) < 40 * rows else 0.0
     low, high = jobs.row - 0.41, jobs.row + 0.41
     corners = np.stack(
@@ -261,9 +261,9 @@ def draw(ax, schedule, jobs, scale) -> list:
     for name, chosen, style in bars:
         if chosen.any():
             colour = {"facecolor": scale.to_rgba(jobs.delay[chosen])} if name == "jobs" else {}
-            ax.add_collection(PolyCollection(corners[chosen], label=name, rasterized=dense, **colour, **style), autolim=False)
+            ax.add_collection(PolyCollection(corners[chosen], label=name, **colour, **style), autolim=False)
     updates = schedule.time[schedule.step & (schedule.time <= jobs.until)]
-    low, top = -0.8 - 0.02 * rows, -1.6 - 0.1 * rows  # of the server's row
+    low, top = -0.8 - 0.02 * rows, -1.6 - min(0.1 * rows, 1.4 + 0.04 * rows)  # of the server's row
     if len(updates) <= MOST_UPDATES:
         ax.vlines(updates, top, low, color=INK, linewidth=0.5, label="updates")
     if not 0 < len(updates) <= MOST_UPDATES:

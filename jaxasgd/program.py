@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +20,7 @@ from .work import Work
 jax.tree_util.register_dataclass(planning.Plan, planning.ARRAYS, planning.STATIC)
 
 INIT_STREAM, DATA_STREAM = 0, 1
+BLOCK_BYTES = 1 << 22  # samples drawn ahead take no more than this, or one wave
 WHO = ("worker", "visit", "repeat", "size")  # the columns that samples depend on
 
 
@@ -175,6 +177,15 @@ def advance(parts: Parts, plan, problem, key, consts, carry: Carry, first, last)
         return run_block(parts, plan, problem, consts, carry, samples, begin, jnp.minimum(plan.block, last - begin))
 
     return jax.lax.fori_loop(0, (last - first + plan.block - 1) // plan.block, block, carry)
+
+
+def fit_block(plan, problem):
+    """The plan with blocks whose samples fit into `BLOCK_BYTES`."""
+    one = {name: jax.ShapeDtypeStruct((), jnp.int32) for name in WHO}
+    sample = jax.eval_shape(lambda problem, one: draw(problem, jax.random.key(0), one, plan.max_size, 0), problem, one)
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(sample)) * plan.width
+    fits = 1 << max(BLOCK_BYTES // max(size, 1), 1).bit_length() - 1
+    return replace(plan, block=min(plan.block, fits))
 
 
 def block_rows(plan, begin):

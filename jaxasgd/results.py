@@ -150,8 +150,14 @@ def table(comparison) -> str:
 # ------------------------------------------------------------------- files
 
 
-def file_name(method: str) -> str:
-    return "schedule-" + re.sub(r"[^A-Za-z0-9_.-]+", "-", method) + ".npz"
+def file_names(methods) -> dict[str, str]:
+    """A file for each method's schedule, different for different names."""
+    names = {}
+    for method in methods:
+        stem = "schedule-" + re.sub(r"[^A-Za-z0-9_.]+", "-", method).strip("-")
+        tries = (f"{stem}{i or ''}.npz" for i in range(len(names) + 1))
+        names[method] = next(name for name in tries if name not in names.values())
+    return names
 
 
 def save(comparison: Comparison, folder, *, overwrite=False) -> Path:
@@ -175,10 +181,12 @@ def save(comparison: Comparison, folder, *, overwrite=False) -> Path:
         writer.writerow(["method", "seed", "outcome", "ended", *names])
         for run in comparison.runs:
             writer.writerow([run.method, run.seed, run.status, run.ended, *(number(run.summary[n]) for n in names)])
+    for old in folder.glob("schedule-*.npz"):
+        old.unlink()
+    files = file_names(comparison.schedules)
     for method, schedule in comparison.schedules.items():
-        schedule.save(folder / file_name(method))
-    spec = comparison.spec | {"methods": comparison.spec.get("methods", {m: {} for m in comparison.methods})}
-    (folder / "spec.json").write_text(json.dumps(spec, indent=2, sort_keys=True) + "\n")
+        schedule.save(folder / files[method])
+    (folder / "spec.json").write_text(json.dumps(comparison.spec | {"schedules": files}, indent=2) + "\n")
     return folder
 
 
@@ -200,10 +208,8 @@ def prepare(folder, *, overwrite=False) -> Path:
 
 
 def number(value) -> str:
-    """Text that reads back as the same number, and as short as that allows."""
-    if isinstance(value, (str, bool, int, np.integer)):
-        return str(value)
-    return np.format_float_positional(value, trim="-") if 1e-4 < abs(value) < 1e16 else repr(value.item() if hasattr(value, "item") else value)
+    """Text that reads back as the same number."""
+    return str(value) if isinstance(value, (str, bool, int, np.integer)) else repr(float(value))
 
 
 def load(folder) -> Comparison:
@@ -230,13 +236,12 @@ def load(folder) -> Comparison:
             key = (one.pop("method"), int(one.pop("seed")))
             columns = dict(zip(head[2:], np.array(history[key]).T, strict=True))
             status, ended = one.pop("outcome"), int(one.pop("ended"))
-            summary = {name: value if name == "status" else float(value) for name, value in one.items()}
+            summary = {name: value if name == "status" else json.loads(value.replace("nan", "NaN")) for name, value in one.items()}
             runs.append(Run(*key, status, ended, columns, summary))
+        files = spec.pop("schedules")
     except (OSError, KeyError, ValueError, StopIteration, TypeError) as error:
         raise ValueError(f"the results in {str(folder)!r} are damaged: {error!r}") from error
-    names = dict.fromkeys(run.method for run in runs)
-    files = {name: folder / file_name(name) for name in names}
-    return Comparison(runs, {name: Schedule.load(path) for name, path in files.items() if path.exists()}, spec)
+    return Comparison(runs, {method: Schedule.load(folder / file) for method, file in files.items()}, spec)
 
 
 def listing(root="results") -> list[Path]:

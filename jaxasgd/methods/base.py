@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import optax
@@ -50,6 +50,7 @@ class Method:
         send: None (the parameters), or `send(params, rule_state, worker_state) -> pytree` that a worker is handed,
             evaluated after every update.
         name: as in the paper.
+        info: its numbers, for a spec.
     """
 
     policy: Policy | Late
@@ -58,6 +59,7 @@ class Method:
     work: Work | Late = gradient()
     send: Callable | Late | None = None
     name: str = ""
+    info: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
         if not isinstance(self.policy, (Policy, Late)):

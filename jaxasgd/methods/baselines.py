@@ -19,7 +19,7 @@ def sync_sgd(learning_rate) -> Method:
         >>> ja.simulate(ja.methods.sync_sgd(0.1), times, num_updates=3).delay.tolist()
         [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
     """
-    return Method(policies.synchronous(), optax.sgd(learning_rate), name="synchronous SGD")
+    return Method(policies.synchronous(), optax.sgd(learning_rate), name="synchronous SGD", info={"learning_rate": learning_rate})
 
 
 def backup_sgd(learning_rate, backup=1, *, late="cancel") -> Method:
@@ -34,7 +34,8 @@ def backup_sgd(learning_rate, backup=1, *, late="cancel") -> Method:
         10.0
     """
     policy = policies.synchronous(backup=backup, late=late)
-    return Method(policy, optax.sgd(learning_rate), name="SGD with backup workers")
+    info = {"learning_rate": learning_rate, "backup": backup, "late": late}
+    return Method(policy, optax.sgd(learning_rate), name="SGD with backup workers", info=info)
 
 
 def asgd(learning_rate) -> Method:
@@ -49,7 +50,7 @@ def asgd(learning_rate) -> Method:
         >>> ja.simulate(ja.methods.asgd(0.1), ja.times.fixed(1.0, num_workers=4), num_updates=5).delay.tolist()
         [0, 1, 2, 3, 3]
     """
-    return Method(policies.asgd(), optax.sgd(learning_rate), name="asynchronous SGD")
+    return Method(policies.asgd(), optax.sgd(learning_rate), name="asynchronous SGD", info={"learning_rate": learning_rate})
 
 
 def polynomial_asgd(learning_rate, power=0.5) -> Method:
@@ -65,4 +66,5 @@ def polynomial_asgd(learning_rate, power=0.5) -> Method:
         'asynchronous SGD, polynomial step'
     """
     rule = optax.chain(rules.scale_by_delay(power), optax.sgd(learning_rate))
-    return Method(policies.asgd(), rule, name="asynchronous SGD, polynomial step")
+    info = {"learning_rate": learning_rate, "power": power}
+    return Method(policies.asgd(), rule, name="asynchronous SGD, polynomial step", info=info)

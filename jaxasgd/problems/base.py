@@ -63,6 +63,13 @@ class Problem:
     def evaluate(self, params) -> dict:
         return self.kind.evaluate(self.data, params)
 
+    def describe(self) -> dict:
+        """What a spec file says of it: the kind's own numbers, and how many parameters there are."""
+        params = jax.eval_shape(lambda problem: problem.init(jax.random.key(0)), self)
+        size = sum(leaf.size for leaf in jax.tree.leaves(params))
+        told = self.kind.describe(self.data) if hasattr(self.kind, "describe") else {}
+        return {"kind": type(self.kind).__name__, **told, "parameters": size, "shards": self.num_shards}
+
     def loss(self, params):
         """The whole objective f(params)."""
         return self.evaluate(params)["loss"]

@@ -40,11 +40,16 @@ class FiniteSum:
         batch = jax.tree.map(lambda a: a[sample[0]], data["samples"])
         return self.loss(params, batch, *(jax.random.wrap_key_data(k) for k in sample[1:]))
 
+    def describe(self, data):
+        name = getattr(self.loss, "__name__", type(self.loss).__name__)
+        samples = {part: jax.tree.leaves(data[part])[0].shape[0] for part in ("samples", "test", "monitor") if part in data}
+        return {"loss": name, "order": self.order.how, "batch_size": self.order.batch_size} | samples
+
     def evaluate(self, data, params):
         rest = (jax.random.key(0),) if self.keyed else ()
         functions = (("loss", lambda params, batch: self.loss(params, batch, *rest)), *self.metrics)
         out = {}
-        for split, prefix in (("samples", ""), ("test", "test_")):
+        for split, prefix in (("monitor" if "monitor" in data else "samples", ""), ("test", "test_")):
             if split in data:
                 weights = data["weights"] if self.weighed and split == "samples" else None
                 means = mean_over(functions, params, data[split], weights)
@@ -90,6 +95,7 @@ def from_loss(
     metrics=None,
     test=None,
     weigh="shards",
+    loss_samples=None,
 ) -> Problem:
     """Any loss over any pytree of parameters, on any arrays.
 
@@ -162,6 +168,13 @@ def from_loss(
         weights = np.zeros(number)
         np.add.at(weights, np.asarray(table["members"]), each)
         held["weights"] = jnp.asarray(weights)
+    if loss_samples is not None:
+        if isinstance(loss_samples, bool) or not hasattr(loss_samples, "__index__") or not 0 < loss_samples <= number:
+            raise ValueError(f"loss_samples is a number of samples, 1...{number} (None: all); got {loss_samples!r}.")
+        if weighed:
+            raise ValueError('loss_samples does not know shards of unequal sizes: leave it out, or weigh="samples".')
+        chosen = np.random.default_rng(0).permutation(number)[:loss_samples]
+        held["monitor"] = jax.tree.map(lambda a: a[chosen], samples)
     kind = FiniteSum(
         loss=loss,
         order=Order(how, int(batch_size)),

@@ -35,6 +35,9 @@ class Quadratic:
         gradient = self.apply(data, params - center)
         return gradient + data["noise"] * sample["xi"] if self.noisy else gradient
 
+    def describe(self, data):
+        return {"matrix": self.matrix, "noise": float(data["noise"])}
+
     def evaluate(self, data, params):
         z = params - data["mean"]
         return {"loss": jnp.vdot(z, self.apply(data, z)) / 2}
