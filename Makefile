@@ -14,8 +14,8 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile -q
 .PHONY: demo test test-all results clean
 
 demo: $(VENV)/demo.done
-	$(BIN)/python experiments/images.py --out results/images
-	@echo "The figure: results/images/overview.svg"
+	$(BIN)/python experiments/images.py --out results/demo
+	@echo "Open results/demo/overview.svg in a browser; the numbers are in results/demo/README.md."
 
 test: $(VENV)/test.done
 	$(PYTEST) -m "not long"
@@ -25,7 +25,8 @@ test-all: $(VENV)/test.done
 
 results: $(VENV)/demo.done
 	$(BIN)/python experiments/regression.py --out results/regression
-	$(BIN)/python experiments/images.py --out results/images
+	$(BIN)/python experiments/images.py --tune --out results/images
+	$(BIN)/python experiments/speed.py --out results/speed
 
 clean:
 	rm -rf $(VENV)

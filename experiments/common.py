@@ -27,26 +27,50 @@ def tuned(problem, times, methods, grid, metric, out: Path, *, until, seeds) -> 
             lines += [[name, rate, seed, better * value] for seed, value in zip(seeds, values, strict=True)]
         best[name] = max(finals, key=finals.get)
     with open(out / "tuning.csv", "w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([["method", "learning_rate", "seed", f"final_{metric}"], *lines])
+        csv.writer(file, lineterminator="\n").writerows(
+            [["method", "learning_rate", "seed", f"final_{metric}"], *lines]
+        )
     return best
 
 
-def write_summary(table, out: Path, metric, level, title) -> None:
+def write_summary(table, out: Path, metric, levels, title) -> None:
     """README.md of the results folder: what was reached when, with 95 % intervals over seeds."""
     lines = [f"# {title}", "", "![overview](overview.svg)", ""]
-    lines += [f"Where each method first has {metric.replace('_', ' ')} {level:g} (mean ± half a 95 % interval):", ""]
-    lines += ["| method | simulated seconds | updates | gradients | final |", "|---|---|---|---|---|"]
+    for level in levels:
+        lines += [
+            f"Where each method first has {metric.replace('_', ' ')} {level:g} (mean ± half a 95 % interval):",
+            "",
+        ]
+        lines += ["| method | simulated seconds | updates | gradients |", "|---|---|---|---|"]
+        for method in table.methods:
+            cells = []
+            for axis in ("time", "update", "gradients"):
+                reached = table.reach(method, level, of=metric, against=axis)
+                missed = int(np.isnan(reached).sum())
+                cells.append(plus_minus(reached) if not missed else f"missed by {missed} of {len(reached)} seeds")
+            lines.append(f"| {method} | {' | '.join(cells)} |")
+        lines.append("")
+    seconds = table.spec["until"]
+    lines += [
+        f"At the end, after {seconds:g} simulated seconds:",
+        "",
+        "| method | learning rate | updates | gradients arrived | mean delay | final |",
+    ]
+    lines += ["|---|---|---|---|---|---|"]
     for method in table.methods:
-        cells = []
-        for axis in ("time", "update", "gradients"):
-            reached = table.reach(method, level, of=metric, against=axis)
-            missed = int(np.isnan(reached).sum())
-            cells.append(plus_minus(reached) if not missed else f"missed by {missed} of {len(reached)} seeds")
-        lines.append(f"| {method} | {' | '.join(cells)} | {plus_minus(table.final(method, metric))} |")
+        mean = lambda name: np.mean([run.summary[name] for run in table.of(method)])
+        counts = f"{mean('updates'):.0f} | {mean('arrivals'):.0f} | {mean('mean_delay'):.1f}"
+        rate = table.spec["learning_rates"][method]
+        lines.append(f"| {method} | {rate:g} | {counts} | {plus_minus(table.final(method, metric))} |")
+    tuning = "; the learning rates' grid: `tuning.csv`" if (out / "tuning.csv").exists() else ""
     versions = table.spec["versions"]
-    lines += ["", "Learning rates: " + ", ".join(f"{m} {r:g}" for m, r in table.spec["learning_rates"].items()) + "."]
-    lines += [f"Made by `experiments/{table.spec['experiment']}.py` on {table.spec['device']} with jax {versions['jax']}."]
-    lines += ["Numbers: `history.csv`, `runs.csv`; settings: `spec.json`; the first seed's schedules: `schedule-*.npz`."]
+    lines += [
+        "",
+        f"Made by `experiments/{table.spec['experiment']}.py` on {table.spec['device']} with jax {versions['jax']}.",
+    ]
+    lines += [
+        f"Numbers: `history.csv`, `runs.csv`; settings: `spec.json`; the first seed's schedules: `schedule-*.npz`{tuning}."
+    ]
     (out / "README.md").write_text("\n".join(lines) + "\n")
 
 

@@ -4,8 +4,9 @@ Claim     On a cluster with random worker times, asynchronous SGD reaches a give
           seconds than synchronous SGD, because nobody waits; it needs more updates and about as many gradients.
           Backup workers win back part of the time that waiting costs.
 Command   python experiments/images.py                (MNIST if JAXASGD_DATA has it, else scikit-learn's digits)
-Cost      about 3 minutes on 2 CPU cores; --quick about 20 seconds (digits, 2 seeds).
-Expected  MNIST, 16 workers, lognormal times (mean 1 s, sigma 1): see results/images/README.md, written by the run.
+Cost      about 1.5 minutes on 2 CPU cores (--tune: 2 more); --quick about 15 seconds (digits, 2 seeds).
+Expected  MNIST, 16 workers, lognormal times (mean 1 s, sigma 1): test accuracy 0.9 after about 28 s (asynchronous),
+          53 s (4 backups) and 200 s (synchronous); at the end, after 300 s, 0.965, 0.95 and 0.92.
 
 Setting: an MLP with one hidden layer of 128 ReLUs, 16 workers with i.i.d. shards, mini-batches of 32 drawn with
 replacement, every method with the learning rate that was best for it on one grid (--tune repeats that; 2 other seeds).
@@ -23,17 +24,14 @@ from common import tuned, write_summary
 import jaxasgd as ja
 
 NUM_WORKERS, BATCH = 16, 32
-GRID = [0.025, 0.05, 0.1, 0.2, 0.4, 0.8]
+GRID = [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2]
 METHODS = {
     "synchronous": lambda lr: ja.methods.sync_sgd(lr),
-    "synchronous, 4 backups": lambda lr: ja.methods.backup_sgd(lr, backup=4),
+    "synchronous + 4 backups": lambda lr: ja.methods.backup_sgd(lr, backup=4),
     "asynchronous": lambda lr: ja.methods.asgd(lr),
-    "asynchronous, delay-scaled": lambda lr: ja.methods.polynomial_asgd(lr, power=0.5),
+    "asynchronous / √(1 + delay)": lambda lr: ja.methods.polynomial_asgd(lr, power=0.5),
 }
-RATES = {  # learning rates found by --tune
-    "mnist": {"synchronous": 0.8, "synchronous, 4 backups": 0.8, "asynchronous": 0.1, "asynchronous, delay-scaled": 0.4},
-    "digits": {"synchronous": 0.8, "synchronous, 4 backups": 0.8, "asynchronous": 0.1, "asynchronous, delay-scaled": 0.4},
-}
+RATES = dict(zip(METHODS, (0.8, 0.8, 0.1, 0.4), strict=True))  # found by --tune on MNIST
 
 
 @dataclasses.dataclass
@@ -65,12 +63,14 @@ def main(options: Options):
     )
     times = ja.times.lognormal(1.0, sigma=1.0, num_workers=NUM_WORKERS)
     until = 40.0 if options.quick else 300.0
-    rates = RATES[data.name]
+    rates = RATES
     if options.tune:
         rates = tuned(problem, times, METHODS, GRID, "test_accuracy", options.out, until=until, seeds=[100, 101])
     methods = {name: make(rates[name]) for name, make in METHODS.items()}
     seeds = 2 if options.quick else options.seeds
-    table = ja.compare(problem, times, methods, until=until, seeds=seeds, points=15 if options.quick else 60)
+    few = 8 if options.quick else 50
+    looks = np.union1d(np.geomspace(1.0, until, few), np.linspace(0.0, until, few + 1))
+    table = ja.compare(problem, times, methods, until=until, seeds=seeds, evaluate=looks)
     table.spec.update(
         experiment="images",
         data=data.name,
@@ -80,9 +80,10 @@ def main(options: Options):
     table.save(options.out, overwrite=True)
     shown = {"mnist": "MNIST", "digits": "scikit-learn's digits"}[data.name]
     title = f"{shown}: MLP, {NUM_WORKERS} workers, lognormal times (mean 1 s, σ = 1), {seeds} seeds"
-    ja.plot.save(ja.plot.overview(table, of=("test_accuracy",), title=title), options.out / "overview.svg")
-    level = 0.95 if data.name == "mnist" else 0.9
-    write_summary(table, options.out, "test_accuracy", level, title)
+    figure = ja.plot.overview(table, of="test_accuracy", title=title, timelines=("synchronous", "asynchronous"))
+    figure.axes[0].set_ylim(0.7, 1.0)  # the panels of a row share it
+    ja.plot.save(figure, options.out / "overview.svg")
+    write_summary(table, options.out, "test_accuracy", (0.9, 0.95), title)
     print(table)
     print(f"\nThe figure: {options.out / 'overview.svg'}")
 

@@ -139,7 +139,9 @@ def against_numpy(dim, num_workers, updates, rounds, with_simulation):
     b[0], start[0] = -0.25, np.sqrt(dim)
     lr = np.float32(1e-3)
     times = ja.times.exponential(1.0, num_workers=num_workers)
-    problem = ja.problems.Problem(jax.tree.map(jnp.asarray, {"noise": noise, "b": b, "start": start}), None, TabledNoise())
+    problem = ja.problems.Problem(
+        jax.tree.map(jnp.asarray, {"noise": noise, "b": b, "start": start}), None, TabledNoise()
+    )
 
     def theirs():
         rng = np.random.default_rng(0)

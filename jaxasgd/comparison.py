@@ -85,7 +85,8 @@ def compare(
     with bar(progress, total=len(methods) * len(seeds), unit="run") as show:
         for name, method in bound.items():
             made = [
-                simulate(method.policy, times, until=until, num_updates=num_updates, seed=seed, reads=reads) for seed in seeds
+                simulate(method.policy, times, until=until, num_updates=num_updates, seed=seed, reads=reads)
+                for seed in seeds
             ]
             schedules[name] = made[0]
             plans = align([plan(schedule, evaluate=evaluate) for schedule in made])
@@ -100,7 +101,9 @@ def compare(
                     progress=False,
                 )
                 columns = {axis: getattr(history, axis) for axis in AXES} | {"loss": history.loss} | history.metrics
-                status = {Status.OK: "finished", Status.TARGET: "target", Status.DIVERGED: "diverged"}[int(history.status)]
+                status = {Status.OK: "finished", Status.TARGET: "target", Status.DIVERGED: "diverged"}[
+                    int(history.status)
+                ]
                 runs.append(Run(name, seed, status, int(history.ended), columns, schedule.summary()))
                 show(len(runs))
     spec = {
@@ -117,4 +120,3 @@ def compare(
         **environment(),
     }
     return Comparison(runs, schedules, spec)
-

@@ -14,6 +14,7 @@ import numpy as np
 
 from . import program
 from .methods.base import Late, Method
+from .parts import trace_parts
 from .planning import ARRAYS, Plan, plan
 from .policies import asgd
 from .problems.base import Problem
@@ -61,7 +62,9 @@ class History:
         if np.ndim(self.status):
             names = ", ".join(f"{int((np.asarray(self.status) == s).sum())} {s.name.lower()}" for s in Status)
             return f"{np.size(self.status)} runs: {names}"
-        word = {Status.OK: "finished", Status.TARGET: "target reached", Status.DIVERGED: "diverged"}[Status(int(self.status))]
+        word = {Status.OK: "finished", Status.TARGET: "target reached", Status.DIVERGED: "diverged"}[
+            Status(int(self.status))
+        ]
         return f"{word} at update {int(self.ended)}, {float(self.time[-1]):.6g} s, loss {float(self.loss[-1]):.6g}"
 
 
@@ -146,7 +149,7 @@ def prepare(problem, made: Plan, rule, devices=None):
     made = program.fit_block(made, problem)
     method = as_method(rule, made.num_workers)
     params = jax.eval_shape(lambda problem: problem.init(jax.random.key(0)), problem)
-    parts, consts = program.trace_parts(method, made, params, devices)
+    parts, consts = trace_parts(method, made, params, devices)
     if made.width > 1 and jax.tree.leaves(jax.eval_shape(lambda p: method.work.init(p, made.num_workers), params)):
         raise ValueError("workers with a state of their own run at width 1; leave width and devices out.")
     return made, parts, consts
@@ -185,9 +188,10 @@ def look_with_norm(problem, params):
     return problem.evaluate(params) | {"gradient_norm": jnp.sqrt(sum(squares))}
 
 
-compiled_look = jax.jit(lambda look, problem, cells, cell, params: look(
-    problem, program.take(cells, cell) if params is None else params
-), static_argnums=0)
+compiled_look = jax.jit(
+    lambda look, problem, cells, cell, params: look(problem, program.take(cells, cell) if params is None else params),
+    static_argnums=0,
+)
 compiled_take = jax.jit(program.take)
 
 

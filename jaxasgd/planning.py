@@ -127,7 +127,10 @@ def plan(schedule: Schedule, *, evaluate=None, width: int = 1) -> Plan:
         "read": np.where(use if read.ndim == 1 else use[:, None], cell[read], 0),
         "current": cell[version],
         "write": np.where(step, cell[version + step], num_cells),
-        **{name: getattr(schedule, name)[kept] for name in ("worker", "visit", "repeat", "size", "weight", "use", "step")},
+        **{
+            name: getattr(schedule, name)[kept]
+            for name in ("worker", "visit", "repeat", "size", "weight", "use", "step")
+        },
         "delay": delay.astype(np.int32),
         "version": version.astype(np.int32),
         "first": np.concatenate([[True], step[:-1]])[: len(kept)],
@@ -218,7 +221,7 @@ def cut_waves(read, use, birth, row_bounds, width):
     stops = iter(row_bounds.tolist())
     stop, waves, bounds, start = next(stops), [], [], 0
     for row in range(rows + 1):
-        cut = row == rows or born[row] >= start or row - start == width or row == stop
+        cut = row in (rows, stop) or born[row] >= start or row - start == width
         if cut and row > start:
             waves.append(start)
             start = row

@@ -12,28 +12,14 @@ import optax
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
 from . import planning
-from .canonical import Traced, trace
-from .methods.base import Method, check_rule
+from .parts import Parts
 from .problems.base import Job
-from .work import Work
 
 jax.tree_util.register_dataclass(planning.Plan, planning.ARRAYS, planning.STATIC)
 
 INIT_STREAM, DATA_STREAM = 0, 1
 BLOCK_BYTES = 1 << 22  # samples drawn ahead take no more than this, or one wave
 WHO = ("worker", "visit", "repeat", "size")  # the columns that samples depend on
-
-
-class Parts(NamedTuple):
-    """What shapes the program, hashable; the numbers in it are in `consts`, an argument."""
-
-    init: Traced
-    update: Traced
-    arrival_init: Traced | None
-    arrival_update: Traced | None
-    send: Traced | None
-    work: Work
-    devices: tuple | None
 
 
 class Carry(NamedTuple):
@@ -58,84 +44,6 @@ def take(table, i):
 def put(table, i, row):
     """The table with row i replaced: the one place where a table is written. Read what you need of it before."""
     return jax.tree.map(lambda a, x: jax.lax.dynamic_update_index_in_dim(a, x.astype(a.dtype), i, 0), table, row)
-
-
-# ------------------------------------------------------------------- parts
-
-
-def trace_parts(method: Method, plan, params, devices) -> tuple[Parts, tuple]:
-    """Trace rule, arrival rule and send on the shapes of this run; errors in them surface here, before compiling."""
-    rule = check_rule(method.rule)
-    init, init_consts, state = trace(rule.init, params)
-    sent, send, send_consts = params, None, []
-    if method.send is not None:
-        workers = jax.eval_shape(lambda p: method.work.init(p, plan.num_workers), params)
-        send, send_consts, sent = trace(method.send, params, state, take_shape(workers))
-    extras = extra_arguments(plan, sent)
-    update, update_consts, (_, after) = traced_update(rule, "rule", params, state, extras, plan.lone)
-    check_state("rule", state, after)
-    arrival_init = arrival_update = None
-    arrival_consts = ([], [])
-    if method.arrival is not None:
-        arrival = check_rule(method.arrival, "an arrival rule")
-        arrival_init, start_consts, arrival_state = trace(arrival.init, params)
-        delay = row_shape(plan.rows["delay"])
-        extras = extra_arguments(plan, sent) | {"delay": delay, "read": delay}
-        arrival_update, consts, (_, after) = traced_update(arrival, "arrival rule", params, arrival_state, extras, True)
-        check_state("arrival rule", arrival_state, after)
-        arrival_consts = (start_consts, consts)
-    parts = Parts(init, update, arrival_init, arrival_update, send, method.work, devices)
-    return parts, (init_consts, update_consts, *arrival_consts, send_consts)
-
-
-def row_shape(column):
-    return jax.ShapeDtypeStruct(column.shape[1:], jax.dtypes.canonicalize_dtype(column.dtype))
-
-
-def take_shape(table):
-    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), table)
-
-
-def extra_arguments(plan, stale):
-    """Shapes of the keyword arguments that rules are called with."""
-    integer = jax.ShapeDtypeStruct((), jnp.int32)
-    extras = {
-        "delay": row_shape(plan.rows["age"]),
-        "version": integer,
-        "read": row_shape(plan.rows["age"]),
-        "worker": integer,
-        "stale": stale,
-        "step": jax.ShapeDtypeStruct((), jnp.bool_),
-        "weight": row_shape(plan.rows["weight"]),
-        "progress": jax.ShapeDtypeStruct((), jnp.float32),
-    }
-    return extras | {name: row_shape(column) for name, column in plan.tags.items()}
-
-
-def traced_update(rule, what, params, state, extras, lone):
-    """Trace an update; a missing keyword argument becomes an error that names it and the remedy."""
-    if not lone:
-        extras = {name: value for name, value in extras.items() if name not in ("worker", "stale")}
-    try:
-        return trace(lambda g, state, params, extras: rule.update(g, state, params, **extras), params, state, params, extras)
-    except TypeError as error:
-        if "keyword-only argument" not in str(error):
-            raise
-        remedy = f"there are {sorted(extras)}; a policy's tags add more"
-        if not lone and any(f"'{name}'" in str(error) for name in ("worker", "stale")):
-            remedy = (
-                "`worker` and `stale` mean nothing for an aggregate of several gradients: use the rule as "
-                "Method(arrival=...), which sees every gradient alone"
-            )
-        raise ValueError(f"the {what} asks for a keyword argument that this run does not have ({error}): {remedy}.") from error
-
-
-def check_state(what, before, after):
-    shapes = lambda tree: [(jnp.shape(a), jnp.result_type(a)) for a in jax.tree.leaves(tree)]  # noqa: E731
-    if jax.tree.structure(before) != jax.tree.structure(after) or shapes(before) != shapes(after):
-        raise ValueError(
-            f"the {what}'s state keeps its structure, shapes and dtypes over an update; init gives {before}, update {after}."
-        )
 
 
 # ----------------------------------------------------------------- program
@@ -224,7 +132,7 @@ def draw(problem, key, rows, units, axes):
     def of(worker, visit, repeat, size):
         row_key = jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(key, worker), visit), repeat)
         unit = jnp.arange(units)
-        job = lambda u: Job(jax.random.fold_in(row_key, u), key, worker, (visit + repeat) * size + u)  # noqa: E731
+        job = lambda u: Job(jax.random.fold_in(row_key, u), key, worker, (visit + repeat) * size + u)
         return jax.vmap(lambda u: problem.draw(job(u)))(unit)
 
     for _ in range(axes):
@@ -238,7 +146,9 @@ def read(cells, i):
         return take(cells, i)
     leaves, tree = jax.tree.flatten(cells)
     if len(leaves) != i.shape[0]:
-        raise ValueError(f"read has one column for each of the {len(leaves)} leaves of the parameters; got {i.shape[0]}.")
+        raise ValueError(
+            f"read has one column for each of the {len(leaves)} leaves of the parameters; got {i.shape[0]}."
+        )
     return jax.tree.unflatten(tree, [take(leaf, i[g]) for g, leaf in enumerate(leaves)])
 
 

@@ -130,11 +130,19 @@ def interval(values, level=0.95):
 
 def table(comparison) -> str:
     """The comparison as text, a line a method, with 95 % intervals over seeds."""
-    head = ["method", "seeds", "updates", "mean delay", "discarded", "used time", *(f"final {m}" for m in comparison.metrics)]
+    head = [
+        "method",
+        "seeds",
+        "updates",
+        "mean delay",
+        "discarded",
+        "busy",
+        *(f"final {m}" for m in comparison.metrics),
+    ]
     lines = [head]
     for method in comparison.methods:
         runs = comparison.of(method)
-        mean = lambda name: np.mean([run.summary[name] for run in runs])  # noqa: B023, E731
+        mean = lambda name: np.mean([run.summary[name] for run in runs])
         line = [method, str(len(runs)), f"{mean('updates'):.0f}", f"{mean('mean_delay'):.1f}"]
         line += [f"{mean('discarded'):.0%}", f"{mean('utilisation'):.0%}"]
         for metric in comparison.metrics:
@@ -183,10 +191,13 @@ def save(comparison: Comparison, folder, *, overwrite=False) -> Path:
             writer.writerow([run.method, run.seed, run.status, run.ended, *(number(run.summary[n]) for n in names)])
     for old in folder.glob("schedule-*.npz"):
         old.unlink()
+    kinds = {name: str(np.result_type(comparison.runs[0].columns[name])) for name in (*AXES, *metrics)}
     files = file_names(comparison.schedules)
     for method, schedule in comparison.schedules.items():
         schedule.save(folder / files[method])
-    (folder / "spec.json").write_text(json.dumps(comparison.spec | {"schedules": files}, indent=2) + "\n")
+    (folder / "spec.json").write_text(
+        json.dumps(comparison.spec | {"schedules": files, "columns": kinds}, indent=2) + "\n"
+    )
     return folder
 
 
@@ -208,8 +219,14 @@ def prepare(folder, *, overwrite=False) -> Path:
 
 
 def number(value) -> str:
-    """Text that reads back as the same number."""
-    return str(value) if isinstance(value, (str, bool, int, np.integer)) else repr(float(value))
+    """The shortest text that reads back as the same number of the same dtype."""
+    if isinstance(value, np.floating):
+        return (
+            np.format_float_scientific(value, trim="-")
+            if not 1e-4 <= abs(value) < 1e9
+            else np.format_float_positional(value, trim="-")
+        )
+    return str(value)
 
 
 def load(folder) -> Comparison:
@@ -228,15 +245,19 @@ def load(folder) -> Comparison:
             head, rows = next(reader), list(reader)
         with open(folder / "runs.csv", newline="") as file:
             told = list(csv.DictReader(file))
-        history: dict[tuple, list] = {}
+        kinds, history = spec.pop("columns"), {}
         for row in rows:
-            history.setdefault((row[0], int(row[1])), []).append([float(value) for value in row[2:]])
+            history.setdefault((row[0], int(row[1])), []).append(row[2:])
         runs = []
         for one in told:
             key = (one.pop("method"), int(one.pop("seed")))
-            columns = dict(zip(head[2:], np.array(history[key]).T, strict=True))
+            table = zip(*history[key], strict=True)
+            columns = {name: np.array(column, kinds[name]) for name, column in zip(head[2:], table, strict=True)}
             status, ended = one.pop("outcome"), int(one.pop("ended"))
-            summary = {name: value if name == "status" else json.loads(value.replace("nan", "NaN")) for name, value in one.items()}
+            summary = {
+                name: value if name == "status" else json.loads(value.replace("nan", "NaN"))
+                for name, value in one.items()
+            }
             runs.append(Run(*key, status, ended, columns, summary))
         files = spec.pop("schedules")
     except (OSError, KeyError, ValueError, StopIteration, TypeError) as error:

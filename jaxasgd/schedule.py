@@ -52,9 +52,9 @@ def columns(table: dict, kinds: dict, what: str) -> dict[str, np.ndarray]:
     out = {}
     for name, dtype in kinds.items():
         array = np.asarray(table[name])
-        if array.dtype.kind not in "biuf" or (array.dtype.kind == "f" and np.dtype(dtype).kind != "f"):
-            if array.size:
-                raise ValueError(f"{what}: column {name!r} holds {np.dtype(dtype).name}, got {array.dtype}.")
+        fits = array.dtype.kind in "biuf" and (array.dtype.kind != "f" or np.dtype(dtype).kind == "f")
+        if array.size and not fits:
+            raise ValueError(f"{what}: column {name!r} holds {np.dtype(dtype).name}, got {array.dtype}.")
         kept = np.array(array, dtype=dtype)
         if np.dtype(dtype).kind == "i" and not np.array_equal(kept, array):
             raise ValueError(f"{what}: a value of column {name!r} does not fit into {np.dtype(dtype).name}.")
@@ -126,7 +126,7 @@ class Schedule:
         for name, array in table.items():
             object.__setattr__(self, name, array)
         rows = len(table["time"])
-        tags = columns(self.tags, {name: np.float64 for name in self.tags}, "tags")
+        tags = columns(self.tags, dict.fromkeys(self.tags, np.float64), "tags")
         object.__setattr__(self, "tags", tags)
         lost = self.unfinished or {name: np.zeros(0, dtype) for name, dtype in UNFINISHED_COLUMNS.items()}
         object.__setattr__(self, "unfinished", columns(lost, UNFINISHED_COLUMNS, "unfinished"))
@@ -244,7 +244,9 @@ class Schedule:
         if path.suffix != ".npz":
             raise ValueError(f"a schedule is saved as .npz; got {path.name!r}.")
         meta = {"format": FORMAT, "num_workers": self.num_workers, "end": self.end, "status": self.status}
-        np.savez_compressed(path, meta=np.array(json.dumps(meta | {"info": self.info}, sort_keys=True)), **self._arrays())
+        np.savez_compressed(
+            path, meta=np.array(json.dumps(meta | {"info": self.info}, sort_keys=True)), **self._arrays()
+        )
         return path
 
     @classmethod

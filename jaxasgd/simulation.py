@@ -17,7 +17,9 @@ POLICY_STREAM = 1  # the clock's streams are its own (times.py)
 MERGE_ABOVE = 100_000  # unfinished jobs kept one by one; beyond, merged per worker and kind
 
 
-def simulate(policy, times, *, num_updates=None, until=None, seed=0, reads="after", max_arrivals=50_000_000) -> Schedule:
+def simulate(
+    policy, times, *, num_updates=None, until=None, seed=0, reads="after", max_arrivals=50_000_000
+) -> Schedule:
     """Play a policy on a clock and write down every arrival.
 
     The next event is the job in flight with the smallest finishing time (ties: smallest worker). The policy decides;
@@ -51,7 +53,9 @@ def simulate(policy, times, *, num_updates=None, until=None, seed=0, reads="afte
         raise ValueError(f"a policy is a ja.Policy (ja.policies has them ready) or a ja.Method; got {policy!r}.")
     if num_updates is None and until is None:
         raise ValueError("a simulation ends somewhere: give num_updates=, or until= in seconds.")
-    if num_updates is not None and (isinstance(num_updates, bool) or num_updates != int(num_updates) or num_updates < 0):
+    if num_updates is not None and (
+        isinstance(num_updates, bool) or num_updates != int(num_updates) or num_updates < 0
+    ):
         raise ValueError(f"num_updates is a whole number, 0 or more; got {num_updates!r}.")
     if until is not None and not (until >= 0 and math.isfinite(until)):
         raise ValueError(f"until is a finite number of seconds, 0 or more; got {until!r}.")
@@ -76,7 +80,7 @@ class Server:
         self.running = [None] * n  # (serial, start, read, visit, repeat, size)
         self.queue = [deque() for _ in range(n)]  # (read, visit, repeat, size, timeout)
         self.handed = [(-1, -1, 0)] * n  # the last version handed out, its visit, the next repeat
-        self.rows = {name: [] for name in COLUMNS}
+        self.rows, self.weights = [], []  # (all columns but the weight), which is known for sure when the batch closes
         self.tags: dict[str, dict[int, float]] = {}
         self.unfinished, self.merged = [], {}
         rng = np.random.default_rng(np.random.SeedSequence([seed, POLICY_STREAM]))
@@ -179,24 +183,24 @@ class Server:
     def write(self, decision, time, start, worker, read, visit, repeat, size):
         use, step = bool(decision.use), bool(decision.step)
         weight = float(decision.weight) if use else 0.0
-        rows, k = self.rows, len(self.rows["time"])
-        for name, value in zip(COLUMNS, (time, start, worker, read, visit, repeat, size, use, weight, step), strict=True):
-            rows[name].append(value)
-        if use:
+        k = len(self.rows)
+        self.rows.append((time, start, worker, read, visit, repeat, size, use, step))
+        self.weights.append(weight)
+        if use and not step:
             self.open.append(k)
         for name, value in decision.tags.items():
             self.tags.setdefault(name, {})[k] = float(value)
         if decision.weights is not None:
-            weights = np.asarray(decision.weights, np.float64)
-            if not step or weights.shape != (len(self.open),):
+            weights, members = np.asarray(decision.weights, np.float64), self.open + [k] * (use and step)
+            if not step or weights.shape != (len(members),):
                 raise ValueError(
-                    f"Decision.weights comes with step=True and has one weight for each of the {len(self.open)} "
+                    f"Decision.weights comes with step=True and has one weight for each of the {len(members)} "
                     f"rows used since the last update; got shape {weights.shape} with step={step}."
                 )
-            for row, weight in zip(self.open, weights.tolist(), strict=True):
-                rows["weight"][row] = weight
+            for row, weight in zip(members, weights.tolist(), strict=True):
+                self.weights[row] = weight
         if step:
-            self.open = []
+            self.open.clear()
 
     def schedule(self, status, end, info) -> Schedule:
         self.now = end
@@ -208,12 +212,15 @@ class Server:
         for (worker, kind), (size, age, number, seconds) in sorted(self.merged.items()):
             self.unfinished.append((worker, kind, -1, np.nan, np.nan, size, age, number, seconds))
         lost = zip(*self.unfinished, strict=True) if self.unfinished else ([] for _ in UNFINISHED_COLUMNS)
-        number = len(self.rows["time"])
+        number = len(self.rows)
+        names = [name for name in COLUMNS if name != "weight"]
+        table = dict(zip(names, zip(*self.rows, strict=True) if number else ([] for _ in names), strict=True))
+        table["weight"] = self.weights
         tags = {name: np.full(number, np.nan) for name in self.tags}
         for name, values in self.tags.items():
             tags[name][list(values)] = list(values.values())
         return Schedule(
-            **{name: np.array(values, COLUMNS[name]) for name, values in self.rows.items()},
+            **{name: np.array(values, COLUMNS[name]) for name, values in table.items()},
             num_workers=self.num_workers,
             end=end,
             status=status,
@@ -228,6 +235,8 @@ class Server:
 
 def entries(start):
     """Workers or jobs as a plain sequence, whatever the policy gave: ints, Jobs, a NumPy array, a range."""
+    if type(start) is tuple or type(start) is range:
+        return start
     if isinstance(start, Job):
         return (start,)
     if hasattr(start, "tolist"):

@@ -1,8 +1,8 @@
 """The slow, plain version: event loops in NumPy with the full history of parameters. No JAX, no cells, no plan.
 
 Written from the algorithms, method by method: it knows nothing of policies, decisions or schedules.
-`gradient(x, worker, visit, repeat)` is the stochastic gradient, `duration(worker, j)` the seconds of a worker's j-th job,
-`rule(x, g, delay) -> x` the update.
+`gradient(x, worker, visit, repeat)` is the stochastic gradient, `duration(worker, j)` the seconds of a worker's j-th
+job, `rule(x, g, delay) -> x` the update.
 """
 
 from dataclasses import dataclass, field
@@ -101,7 +101,13 @@ def replay(schedule, x, gradient, rule, arrival=None, send=None):
         row = {"version": version, "read": schedule.read[k], "worker": int(schedule.worker[k]), **tags}
         if schedule.use[k]:
             units = [
-                gradient(send(xs[schedule.read[k]]), int(schedule.worker[k]), int(schedule.visit[k]), int(schedule.repeat[k]), u)
+                gradient(
+                    send(xs[schedule.read[k]]),
+                    int(schedule.worker[k]),
+                    int(schedule.visit[k]),
+                    int(schedule.repeat[k]),
+                    u,
+                )
                 for u in range(schedule.size[k])
             ]
             g = sum(units) / len(units)

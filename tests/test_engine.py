@@ -125,9 +125,7 @@ def test_stacked_plans_equal_single_runs(x64, policy, until):
     problem, *_ = cases.PROBLEMS["linear, random"]()
     limit = {"until": 30.0} if until else {"num_updates": 70}
     look = np.linspace(0, 30, 7) if until else 20
-    runs = [
-        ja.simulate(cases.POLICIES[policy][0](), cases.CLOCKS["exponential"](), seed=s, **limit) for s in range(3)
-    ]
+    runs = [ja.simulate(cases.POLICIES[policy][0](), cases.CLOCKS["exponential"](), seed=s, **limit) for s in range(3)]
     rule = lambda lr: optax.chain(ja.rules.scale_by_delay(0.5), optax.sgd(lr, momentum=0.5))
     plans = ja.stack([ja.plan(run, evaluate=look) for run in runs])
     final = lambda lr, plan, problem: ja.run(problem, plan, rule(lr), key=KEY).params
@@ -219,7 +217,9 @@ def test_history_tells_time_and_work():
     problem, *_ = cases.PROBLEMS["quadratic"]()
     history = ja.run(problem, schedule, optax.sgd(0.1), key=KEY, evaluate=[0.0, 3.9, 4.0, 10.0, 19.0])
     steps = np.flatnonzero(schedule.step)
-    assert history.update.tolist() == sorted({0, *(int((schedule.time[steps] <= t).sum()) for t in (3.9, 4, 10, 19, 20))})
+    assert history.update.tolist() == sorted(
+        {0, *(int((schedule.time[steps] <= t).sum()) for t in (3.9, 4, 10, 19, 20))}
+    )
     for time, update, work in zip(history.time, history.update, history.gradients, strict=True):
         row = steps[update - 1] if update else -1
         assert time == (schedule.time[row] if update else 0.0) and work == row + 1

@@ -59,7 +59,9 @@ def test_gradient_of_the_seed(x64):
     gradient = jax.jit(jax.grad(squared_error))
     np.testing.assert_allclose(gradient(theta, (X, y)), X.T @ (X @ theta - y) / len(y), rtol=1e-13)
     np.testing.assert_allclose(gradient(theta, (X[7], y[7])), X[7] * (X[7] @ theta - y[7]), rtol=1e-13)
-    assert jax.jit(squared_error)(theta, (X, y)) == pytest.approx(((X @ theta - y) ** 2).sum() / (2 * len(y)), rel=1e-13)
+    assert jax.jit(squared_error)(theta, (X, y)) == pytest.approx(
+        ((X @ theta - y) ** 2).sum() / (2 * len(y)), rel=1e-13
+    )
 
 
 @pytest.mark.parametrize("num_workers", [1, 4, 16])

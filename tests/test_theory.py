@@ -12,7 +12,7 @@ KEY = jax.random.key(0)
 
 @pytest.mark.parametrize("tau", range(17))
 def test_threshold_of_fixed_delay(x64, tau):
-    """n = tau + 1 equal workers are delay tau; x[t+1] = x[t] - a x[t - tau] is stable iff a < 2 sin(pi / (2 (2 tau + 1)))."""
+    """n = tau + 1 equal workers: x[t+1] = x[t] - a x[t - tau] is stable iff a < 2 sin(pi / (2 (2 tau + 1)))."""
     threshold = 2 * np.sin(np.pi / (2 * (2 * tau + 1)))
     num_updates = 400 * (tau + 1)
     schedule = ja.simulate(ja.policies.asgd(), ja.times.fixed(1.0, num_workers=tau + 1), num_updates=num_updates)

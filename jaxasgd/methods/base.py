@@ -56,7 +56,7 @@ class Method:
     policy: Policy | Late
     rule: Any
     arrival: Any = None
-    work: Work | Late = gradient()
+    work: Work | Late = field(default_factory=gradient)
     send: Callable | Late | None = None
     name: str = ""
     info: Mapping[str, Any] = field(default_factory=dict)

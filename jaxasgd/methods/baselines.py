@@ -19,7 +19,9 @@ def sync_sgd(learning_rate) -> Method:
         >>> ja.simulate(ja.methods.sync_sgd(0.1), times, num_updates=3).delay.tolist()
         [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
     """
-    return Method(policies.synchronous(), optax.sgd(learning_rate), name="synchronous SGD", info={"learning_rate": learning_rate})
+    return Method(
+        policies.synchronous(), optax.sgd(learning_rate), name="synchronous SGD", info={"learning_rate": learning_rate}
+    )
 
 
 def backup_sgd(learning_rate, backup=1, *, late="cancel") -> Method:
@@ -50,7 +52,9 @@ def asgd(learning_rate) -> Method:
         >>> ja.simulate(ja.methods.asgd(0.1), ja.times.fixed(1.0, num_workers=4), num_updates=5).delay.tolist()
         [0, 1, 2, 3, 3]
     """
-    return Method(policies.asgd(), optax.sgd(learning_rate), name="asynchronous SGD", info={"learning_rate": learning_rate})
+    return Method(
+        policies.asgd(), optax.sgd(learning_rate), name="asynchronous SGD", info={"learning_rate": learning_rate}
+    )
 
 
 def polynomial_asgd(learning_rate, power=0.5) -> Method:

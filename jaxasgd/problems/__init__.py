@@ -3,9 +3,9 @@
 from .base import Job, Order, Problem
 from .data import Dataset, binary_labels, folder, idx, images, libsvm, mnist, shard, sklearn_set
 from .finite import from_loss
-from .regression import linear, logistic, squared_error, toy_regression
 from .nets import classifier, mlp
 from .quadratics import quadratic, tridiagonal
+from .regression import linear, logistic, squared_error, toy_regression
 
 __all__ = [
     "Dataset",

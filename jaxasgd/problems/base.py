@@ -23,9 +23,7 @@ class Job(NamedTuple):
     turn: Any
 
 
-@partial(
-    jax.tree_util.register_dataclass, data_fields=["data", "start", "optimum"], meta_fields=["kind", "num_shards"]
-)
+@partial(jax.tree_util.register_dataclass, data_fields=["data", "start", "optimum"], meta_fields=["kind", "num_shards"])
 @dataclass(frozen=True, eq=False)
 class Problem:
     """An objective f, with its data and its start: a pytree of arrays and a static `kind`.

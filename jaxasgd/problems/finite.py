@@ -42,7 +42,9 @@ class FiniteSum:
 
     def describe(self, data):
         name = getattr(self.loss, "__name__", type(self.loss).__name__)
-        samples = {part: jax.tree.leaves(data[part])[0].shape[0] for part in ("samples", "test", "monitor") if part in data}
+        samples = {
+            part: jax.tree.leaves(data[part])[0].shape[0] for part in ("samples", "test", "monitor") if part in data
+        }
         return {"loss": name, "order": self.order.how, "batch_size": self.order.batch_size} | samples
 
     def evaluate(self, data, params):
@@ -154,14 +156,23 @@ def from_loss(
         how = order
     else:
         how, turns = "given", np.atleast_2d(np.asarray(order))
-        if turns.dtype.kind not in "iu" or turns.ndim != 2 or turns.size == 0 or not (0 <= turns.min() <= turns.max() < number):
-            raise ValueError(f"order holds sample numbers 0...{number - 1}, [turns] or [workers, turns]; got {order!r}.")
+        if (
+            turns.dtype.kind not in "iu"
+            or turns.ndim != 2
+            or turns.size == 0
+            or not (0 <= turns.min() <= turns.max() < number)
+        ):
+            raise ValueError(
+                f"order holds sample numbers 0...{number - 1}, [turns] or [workers, turns]; got {order!r}."
+            )
         held["order"] = jnp.asarray(turns, jnp.int32)
     if test is not None:
         held["test"] = jax.tree.map(jnp.asarray, test)
         one_length(held["test"], "test")
         if jax.tree.structure(test) != jax.tree.structure(data):
-            raise ValueError(f"test has the structure of data, {jax.tree.structure(data)}; got {jax.tree.structure(test)}.")
+            raise ValueError(
+                f"test has the structure of data, {jax.tree.structure(data)}; got {jax.tree.structure(test)}."
+            )
     weighed = weigh == "shards" and shards is not None and len(set(lengths)) > 1
     if weighed:
         each = np.concatenate([np.full(n, 1 / (n * len(lengths))) for n in lengths])

@@ -109,7 +109,11 @@ def build(matrix, data, dim, noise, centers, optimum, start, away) -> Problem:
         raise ValueError(f"noise is a standard deviation, 0 or more; got {noise!r}.")
     if centers is not None and optimum is not None:
         raise ValueError("give centers= or optimum=, not both: the optimum is the mean of the centers.")
-    base = np.zeros((1, dim)) if centers is None and optimum is None else np.atleast_2d(centers if optimum is None else optimum)
+    base = (
+        np.zeros((1, dim))
+        if centers is None and optimum is None
+        else np.atleast_2d(centers if optimum is None else optimum)
+    )
     if base.ndim != 2 or base.shape[1] != dim or not np.isfinite(base).all():
         raise ValueError(f"centers are finite, [num_workers, {dim}], and optimum is [{dim}]; got shape {base.shape}.")
     mean = base.mean(axis=0)

@@ -68,7 +68,9 @@ def logistic(X, y, *, batch_size=1, shards=None, order="random", start=None, tes
         raise ValueError(f"labels are -1 and +1 (ja.problems.binary_labels turns others); got {values[:5].tolist()}.")
     theta = zeros(X) if start is None else start
     others.setdefault("metrics", {"accuracy": sign_accuracy})
-    return from_loss(logistic_error, theta, (X, y), batch_size=batch_size, shards=shards, order=order, test=test, **others)
+    return from_loss(
+        logistic_error, theta, (X, y), batch_size=batch_size, shards=shards, order=order, test=test, **others
+    )
 
 
 def toy_regression(num_samples=100, seed=0):

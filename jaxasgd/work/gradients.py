@@ -30,7 +30,7 @@ def no_state(params, num_workers):
 
 def mean_gradient(gradient, stale, state, samples, size):
     most = jax.tree.leaves(samples)[0].shape[0]
-    at = lambda u: gradient(stale, jax.tree.map(lambda a: a[u], samples))  # noqa: E731
+    at = lambda u: gradient(stale, jax.tree.map(lambda a: a[u], samples))
     if most == 1:
         return at(0), state
     total = jax.lax.fori_loop(1, size, lambda u, total: jax.tree.map(jnp.add, total, at(u)), at(0))

@@ -1,0 +1,99 @@
+"""The package's shape: what a folder may import, how long a file may be, what importing it drags in."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "jaxasgd"
+FILES = sorted(PACKAGE.rglob("*.py"))
+NUMPY, HOST = {"numpy"}, {"numpy", "scipy"}
+DEVICE = {"jax", "optax", "numpy"}
+ALLOWED = [  # the first that fits; standard library and the package itself always
+    (r"(schedule|times|simulation|planning)\.py|policies/.*", NUMPY),
+    (r"results\.py", HOST | {"jax"}),
+    (r"(plot|portrait|figures)\.py", HOST | {"matplotlib"}),
+    (r"progress\.py", {"tqdm"}),
+    (r"(cli|options|__main__)\.py", {"tyro", "jax", "numpy"}),
+    (r"(rules|work|methods)/.*", DEVICE),
+    (r"problems/data\.py", {"numpy", "sklearn"}),
+    (r"problems/.*", DEVICE | {"flax"}),
+    (r".*", DEVICE),
+]
+LAZY = {"matplotlib", "flax", "sklearn", "tyro", "tqdm", "ray", "scipy"}  # never at the top of a module
+HOST_ONLY = re.compile(r"(schedule|times|simulation|planning)\.py|policies/.*")
+DEVICE_MODULES = {
+    "engine",
+    "program",
+    "parts",
+    "fanout",
+    "canonical",
+    "problems",
+    "rules",
+    "work",
+    "methods",
+    "comparison",
+}
+
+
+def imports(tree, top_only=False):
+    """Names of imported modules: absolute ones by their first word, our own as `.name`."""
+    nodes = tree.body if top_only else ast.walk(tree)
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            yield from (
+                "." + name for name in ([node.module.split(".")[0]] if node.module else [a.name for a in node.names])
+            )
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module.split(".")[0]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_file(path):
+    name, text = path.relative_to(PACKAGE).as_posix(), path.read_text()
+    tree = ast.parse(text)
+    assert len(text.splitlines()) <= 350, "over 350 lines: is it two things?"
+    assert path.name not in ("utils.py", "misc.py", "helpers.py")
+    assert ast.get_docstring(tree), "a module says in its first line what it is for"
+    allowed = next(names for pattern, names in ALLOWED if re.fullmatch(pattern, name))
+    foreign = {m for m in imports(tree) if not m.startswith(".")} - set(sys.stdlib_module_names) - {"jaxasgd"}
+    assert foreign <= allowed
+    if name != "options.py":  # which only the command imports
+        assert not set(imports(tree, top_only=True)) & LAZY, "extras are imported where they are needed"
+    if HOST_ONLY.fullmatch(name):
+        assert not {m[1:] for m in imports(tree) if m.startswith(".")} & DEVICE_MODULES, "the host knows no device"
+
+
+def test_no_module_shares_its_name_with_a_public_function():
+    import jaxasgd as ja
+
+    for module in (ja, ja.policies, ja.rules, ja.work, ja.methods, ja.problems):
+        folder = Path(module.__file__).parent
+        modules = {path.stem for path in folder.glob("*.py")} | {
+            path.parent.name for path in folder.glob("*/__init__.py")
+        }
+        functions = {name for name in module.__all__ if callable(getattr(module, name))}
+        assert not functions & modules
+
+
+def test_import_is_light():
+    heavy = {"ray", "matplotlib", "flax", "sklearn", "tyro", "tqdm"}
+    code = f"import sys, jaxasgd; print(sorted({heavy} & set(sys.modules)))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_public_names_are_documented():
+    import jaxasgd as ja
+
+    for module in (ja, ja.policies, ja.rules, ja.work, ja.methods, ja.problems, ja.times, ja.fanout, ja.plot):
+        own = [n for n, v in vars(module).items() if getattr(v, "__module__", "").startswith("jaxasgd") and n[0] != "_"]
+        names = getattr(module, "__all__", own)
+        assert names
+        missing = [name for name in names if not (getattr(module, name).__doc__ or "").strip()]
+        assert not missing, f"{module.__name__}: {missing}"
