@@ -113,8 +113,8 @@ def interval(values, level=0.95):
     """Mean over the first axis with its Student-t interval: `(mean, low, high)`; nan where a value is missing.
 
     Example:
-        >>> interval([1.0, 2.0, 3.0])
-        (2.0, -0.4841377117503142, 4.484137711750314)
+        >>> [round(value, 6) for value in interval([1.0, 2.0, 3.0])]
+        [2.0, -0.484138, 4.484138]
     """
     from scipy import stats
 

@@ -249,7 +249,7 @@ def schedules(draw, groups=None):
     time = np.sort(rng.integers(0, 30, rows)).astype(float)
     return ja.Schedule(
         time=time, start=np.zeros(rows), worker=rng.integers(0, 3, rows), read=read, visit=np.arange(rows),
-        repeat=np.zeros(rows, int), size=np.where(use, rng.integers(1, 4, rows), 0), use=use, weight=0.5 * use,
+        repeat=np.zeros(rows, int), size=rng.integers(use, 4), use=use, weight=0.5 * use,
         step=step, num_workers=3, end=30.0, tags={"number": np.arange(rows)},
     )  # fmt: skip
 

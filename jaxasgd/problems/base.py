@@ -53,13 +53,16 @@ class Problem:
         return self.kind.init(self.data, key) if self.start is None else jax.tree.map(jnp.asarray, self.start)
 
     def draw(self, job: Job):
+        """The sample of a job: indices or noise."""
         return self.kind.draw(self.data, job)
 
     def sample_gradient(self, params, sample):
+        """The stochastic gradient at one sample."""
         return self.kind.gradient(self.data, params, sample)
 
     def evaluate(self, params) -> dict:
-        return self.kind.evaluate(self.data, params)
+        """The whole objective as "loss", and the metrics, at params."""
+        return self.kind.evaluate(self.data, jax.tree.map(jnp.asarray, params))
 
     def describe(self) -> dict:
         """What a spec file says of it: the kind's own numbers, and how many parameters there are."""
@@ -74,7 +77,7 @@ class Problem:
 
     def gradient(self, params):
         """Its gradient."""
-        return jax.grad(self.loss)(params)
+        return jax.grad(self.loss)(jax.tree.map(jnp.asarray, params))
 
 
 @dataclass(frozen=True)

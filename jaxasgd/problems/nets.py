@@ -34,7 +34,7 @@ class Accuracy:
 
     def __call__(self, params, batch):
         X, y = batch
-        return jnp.mean((self.module.apply(params, X).argmax(axis=-1) == y).astype(jnp.float32))
+        return jnp.mean(self.module.apply(params, X).argmax(axis=-1) == y)
 
 
 @dataclass(frozen=True)

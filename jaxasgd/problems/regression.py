@@ -31,7 +31,7 @@ def logistic_error(theta, batch):
 def sign_accuracy(theta, batch):
     """Share of samples with the right sign."""
     X, y = batch
-    return jnp.mean(((X @ theta) * y > 0).astype(theta.dtype))
+    return jnp.mean((X @ theta) * y > 0)
 
 
 def linear(X, y, *, batch_size=1, shards=None, order="random", start=None, **others) -> Problem:
@@ -42,8 +42,8 @@ def linear(X, y, *, batch_size=1, shards=None, order="random", start=None, **oth
     Example:
         >>> import jaxasgd as ja
         >>> problem = ja.problems.linear(*ja.problems.toy_regression())
-        >>> problem.optimum.round(2).tolist()
-        [2.130000114440918, 3.059999942779541]
+        >>> [round(float(value), 2) for value in problem.optimum]
+        [1.68, 3.13]
     """
     X, y = matrix(X, y)
     optimum = np.linalg.lstsq(np.asarray(X, np.float64), np.asarray(y, np.float64), rcond=None)[0]
@@ -93,7 +93,7 @@ def matrix(X, y):
     X, y = jnp.asarray(X), jnp.asarray(y)
     if X.ndim != 2 or y.shape != X.shape[:1]:
         raise ValueError(f"X has shape [samples, features] and y [samples]; got {X.shape} and {y.shape}.")
-    X, y = (a if jnp.issubdtype(a.dtype, jnp.floating) else a.astype(float) for a in (X, y))
+    X, y = (a if jnp.issubdtype(a.dtype, jnp.floating) else a.astype(jnp.result_type(float)) for a in (X, y))
     for name, a in (("X", X), ("y", y)):
         if not bool(jnp.isfinite(a).all()):
             raise ValueError(f"{name} is finite; it has nan or inf: clean the data first.")
