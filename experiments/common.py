@@ -69,7 +69,7 @@ def write_summary(table, out: Path, metric, levels, title) -> None:
         f"Made by `experiments/{table.spec['experiment']}.py` on {table.spec['device']} with jax {versions['jax']}.",
     ]
     lines += [
-        f"Numbers: `history.csv`, `runs.csv`; settings: `spec.json`; the first seed's schedules: `schedule-*.npz`{tuning}."
+        f"Numbers: `history.csv`, `runs.csv`; settings: `spec.json`; first seed's schedules: `schedule-*.npz`{tuning}."
     ]
     (out / "README.md").write_text("\n".join(lines) + "\n")
 

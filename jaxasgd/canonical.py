@@ -62,8 +62,10 @@ def is_number(aval) -> bool:
 
 
 def inner_constants(jaxpr):
-    """The arrays that inner programs close over: their text alone does not show them."""
+    """What a program's text does not show: arrays that inner programs close over, functions of the host."""
     for equation in jaxpr.eqns:
+        if "callback" in equation.primitive.name:  # a function of the host: the same only if it is the same object
+            yield " ".join(str(id(value)) for value in equation.params.values() if callable(value))
         for value in jax.tree.leaves(equation.params, is_leaf=lambda v: isinstance(v, (core.ClosedJaxpr, core.Jaxpr))):
             if isinstance(value, core.ClosedJaxpr):
                 yield from (f"{c.dtype}{c.shape}{jnp.asarray(c).tobytes().hex()}" for c in value.consts)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import operator
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 
 import jax
 import numpy as np
 
-from .engine import Status, prepare, run
+from .checks import real, shown, whole
+from .engine import Status, check_key, prepare, run
 from .methods import Method
 from .planning import align, plan
 from .progress import bar
@@ -63,32 +63,39 @@ def compare(
         True
     """
     if not methods or not isinstance(methods, Mapping):
-        raise ValueError(f"methods is a non-empty mapping, name -> ja.Method; got {methods!r}.")
+        raise ValueError(f"methods is a non-empty mapping, name -> ja.Method; got {shown(methods)}.")
     for name, method in methods.items():
+        if not isinstance(name, str):
+            raise ValueError(f"a method's name is a string; got {shown(name)}.")
         if not isinstance(method, Method):
-            raise ValueError(f"method {name!r} is a ja.Method (ja.methods has them ready); got {method!r}.")
-    seeds = range(seeds) if hasattr(seeds, "__index__") and not isinstance(seeds, bool) else seeds
-    seeds = [operator.index(seed) for seed in seeds] if isinstance(seeds, Iterable) else []
+            raise ValueError(f"method {name!r} is a ja.Method (ja.methods has them ready); got {shown(method)}.")
+    if np.ndim(seeds) == 0 and not isinstance(seeds, (range, Iterator)):
+        seeds = range(whole("seeds", seeds, 1, hint=": how many, or the seeds themselves"))
+    seeds = [whole("each of seeds", seed) for seed in seeds]
     if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds is a number of seeds, 1 or more, or different seeds; got {seeds!r}.")
+        raise ValueError(f"seeds is a number of seeds, 1 or more, or different seeds; got {seeds}.")
     if until is None and num_updates is None:
         raise ValueError("a comparison ends somewhere: give until= in seconds, or num_updates=.")
-    if isinstance(points, bool) or not hasattr(points, "__index__") or points < 1:
-        raise ValueError(f"points is a number of looks, 1 or more; got {points!r}.")
+    if until is not None:
+        real("until", until, 0, " of seconds")
+    whole("points", points, 1, hint=": looks at each run")
     key = jax.random.key(0) if key is None else key
+    check_key(key)
+    if not hasattr(times, "durations"):
+        raise ValueError(f"times is a worker-time model, ja.times.exponential(1.0, num_workers=4); got {shown(times)}.")
     if evaluate is None:
         evaluate = np.linspace(0, until, points + 1) if until is not None else max(1, num_updates // points)
     bound = {name: method.bind(times.num_workers, times) for name, method in methods.items()}
-    for method in bound.values():  # what is wrong with the last one is found before the first has run
-        prepare(problem, plan(simulate(method.policy, times, num_updates=0), evaluate=evaluate), method)
-    began, runs, schedules = time.perf_counter(), [], {}
+    began, runs = time.perf_counter(), []
+    play = lambda method, seed: simulate(
+        method.policy, times, until=until, num_updates=num_updates, seed=seed, reads=reads
+    )
+    schedules = {name: play(method, seeds[0]) for name, method in bound.items()}
+    for name, method in bound.items():  # what is wrong with the last one is found before the first has run
+        prepare(problem, plan(schedules[name], evaluate=evaluate), method)
     with bar(progress, total=len(methods) * len(seeds), unit="run") as show:
         for name, method in bound.items():
-            made = [
-                simulate(method.policy, times, until=until, num_updates=num_updates, seed=seed, reads=reads)
-                for seed in seeds
-            ]
-            schedules[name] = made[0]
+            made = [schedules[name], *(play(method, seed) for seed in seeds[1:])]
             plans = align([plan(schedule, evaluate=evaluate) for schedule in made])
             for seed, schedule, one in zip(seeds, made, plans, strict=True):
                 history = run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import program
+from .checks import real, shown
 from .methods.base import Late, Method
 from .parts import trace_parts
 from .planning import ARRAYS, Plan, plan
@@ -125,9 +127,16 @@ def run(
         if evaluate is not None or width not in (None, schedule.width):
             raise ValueError("a plan has its evaluations and its width already: give evaluate= and width= to ja.plan.")
         made = schedule
+        if np.ndim(made.time) > 1:
+            raise ValueError(
+                "stacked plans (ja.stack) run under vmap: jax.vmap(lambda plan: ja.run(problem, plan, ...))."
+            )
     else:
-        raise ValueError(f"a run follows a ja.Schedule or a ja.Plan; got {schedule!r}.")
+        raise ValueError(f"a run follows a ja.Schedule or a ja.Plan; got {shown(schedule)}.")
     made, parts, consts = prepare(problem, made, rule, devices)
+    for name, target in (("target_loss", target_loss), ("target_gradient_norm", target_gradient_norm)):
+        if target is not None and not isinstance(target, jax.core.Tracer):
+            real(name, target)
     look = look_with_norm if target_gradient_norm is not None else look_at
     targets = (target_loss, target_gradient_norm)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((made, problem, key, consts))):
@@ -138,25 +147,32 @@ def run(
 def prepare(problem, made: Plan, rule, devices=None):
     """Check that problem, plan and rule go together, and trace the rule; nothing is compiled."""
     if not isinstance(problem, Problem):
-        raise ValueError(f"a problem is a ja.problems.Problem (ja.problems.from_loss makes one); got {problem!r}.")
+        raise ValueError(f"a problem is a ja.problems.Problem (ja.problems.from_loss makes one); got {shown(problem)}.")
     if devices is not None and made.width % len(devices):
         raise ValueError(f"the width is a multiple of the number of devices, {len(devices)}; got {made.width}.")
     if problem.num_shards is not None and problem.num_shards != made.num_workers:
         raise ValueError(
-            f"the problem has {problem.num_shards} shards, one a worker, and the schedule {made.num_workers} workers: "
-            "make as many shards as workers."
+            f"the problem has shards, or an order, for {problem.num_shards} workers, and the schedule has "
+            f"{made.num_workers} workers: make as many shards as workers."
         )
     made = program.fit_block(made, problem)
     method = as_method(rule, made.num_workers)
     params = jax.eval_shape(lambda problem: problem.init(jax.random.key(0)), problem)
     parts, consts = trace_parts(method, made, params, devices)
-    if made.width > 1 and jax.tree.leaves(jax.eval_shape(lambda p: method.work.init(p, made.num_workers), params)):
-        raise ValueError("workers with a state of their own run at width 1; leave width and devices out.")
+    if jax.tree.leaves(jax.eval_shape(lambda p: method.work.init(p, made.num_workers), params)):
+        if made.width > 1:
+            raise ValueError("workers with a state of their own run at width 1; leave width and devices out.")
+        if method.send is not None and not made.own:
+            raise ValueError(
+                "what workers with a state of their own are sent belongs to them alone, and here some start at a "
+                "version that another's gradient made: leave `send` out, or use a policy in which each starts at its own."
+            )
     return made, parts, consts
 
 
 def as_method(rule, num_workers) -> Method:
-    method = rule.bind(num_workers, None) if isinstance(rule, Method) else Method(asgd(), rule)
+    method = replace(rule, policy=asgd()) if isinstance(rule, Method) else Method(asgd(), rule)
+    method = method.bind(num_workers, None)
     late = [name for name in ("rule", "arrival", "work", "send") if isinstance(getattr(method, name), Late)]
     if late:
         raise ValueError(f"the method's {late} could not be bound; call method.bind(num_workers, times) first.")
@@ -165,13 +181,18 @@ def as_method(rule, num_workers) -> Method:
 
 def check_key(key):
     if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ()):
-        kind = f"{key.dtype} of shape {key.shape}" if hasattr(key, "dtype") else repr(key)
+        kind = f"{key.dtype} of shape {key.shape}" if hasattr(key, "dtype") else shown(key)
         raise ValueError(f"key is one typed JAX key: jax.random.key(0); got {kind}.")
 
 
 def check_devices(devices) -> tuple:
-    devices = tuple(devices)
-    if not devices or not all(isinstance(device, jax.Device) for device in devices) or len(set(devices)) < len(devices):
+    devices = tuple(devices) if isinstance(devices, Iterable) else devices
+    if (
+        not devices
+        or not isinstance(devices, tuple)
+        or not all(isinstance(device, jax.Device) for device in devices)
+        or len(set(devices)) < len(devices)
+    ):
         raise ValueError(f"devices holds different JAX devices, jax.devices() for all of them; got {devices!r}.")
     return devices
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from .canonical import Traced, trace
+from .checks import shown
 from .methods.base import Method, check_rule
 from .work import Work
 
@@ -33,7 +34,7 @@ def trace_parts(method: Method, plan, params, devices) -> tuple[Parts, tuple]:
         workers = jax.eval_shape(lambda p: method.work.init(p, plan.num_workers), params)
         send, send_consts, sent = trace(method.send, params, state, take_shape(workers))
     extras = extra_arguments(plan, sent)
-    update, update_consts, (_, after) = traced_update(rule, "rule", params, state, extras, plan.lone)
+    update, update_consts, after = traced_update(rule, "rule", params, state, extras, plan.lone)
     check_state("rule", state, after)
     arrival_init = arrival_update = None
     arrival_consts = ([], [])
@@ -42,7 +43,7 @@ def trace_parts(method: Method, plan, params, devices) -> tuple[Parts, tuple]:
         arrival_init, start_consts, arrival_state = trace(arrival.init, params)
         delay = row_shape(plan.rows["delay"])
         extras = extra_arguments(plan, sent) | {"delay": delay, "read": delay}
-        arrival_update, consts, (_, after) = traced_update(arrival, "arrival rule", params, arrival_state, extras, True)
+        arrival_update, consts, after = traced_update(arrival, "arrival rule", params, arrival_state, extras, True)
         check_state("arrival rule", arrival_state, after)
         arrival_consts = (start_consts, consts)
     parts = Parts(init, update, arrival_init, arrival_update, send, method.work, devices)
@@ -77,11 +78,22 @@ def traced_update(rule, what, params, state, extras, lone):
     """Trace an update; a missing keyword argument becomes an error that names it and the remedy."""
     if not lone:
         extras = {name: value for name, value in extras.items() if name not in ("worker", "stale")}
+
+    def update(g, state, params, extras):
+        out = rule.update(g, state, params, **extras)
+        if not (isinstance(out, tuple) and len(out) == 2):
+            raise ValueError(f"the {what}'s update returns (updates, state); got {shown(out)}.")
+        return out
+
     try:
-        return trace(
-            lambda g, state, params, extras: rule.update(g, state, params, **extras), params, state, params, extras
-        )
+        traced, consts, (updates, after) = trace(update, params, state, params, extras)
+        check_updates(what, params, updates)
+        return traced, consts, after
     except TypeError as error:
+        if "unexpected keyword" in str(error):
+            raise ValueError(
+                f"the {what}'s update ends in **extra and ignores what it does not know ({error})."
+            ) from error
         if "keyword-only argument" not in str(error):
             raise
         remedy = f"there are {sorted(extras)}; a policy's tags add more"
@@ -95,10 +107,19 @@ def traced_update(rule, what, params, state, extras, lone):
         ) from error
 
 
+def check_updates(what, params, updates):
+    shapes = lambda tree: [jnp.shape(a) for a in jax.tree.leaves(tree)]
+    if jax.tree.structure(params) != jax.tree.structure(updates) or shapes(params) != shapes(updates):
+        raise ValueError(
+            f"the {what} gives every parameter an update of its shape; updates have {shapes(updates)}, the parameters "
+            f"{shapes(params)}."
+        )
+
+
 def check_state(what, before, after):
     shapes = lambda tree: [(jnp.shape(a), jnp.result_type(a)) for a in jax.tree.leaves(tree)]
     if jax.tree.structure(before) != jax.tree.structure(after) or shapes(before) != shapes(after):
         raise ValueError(
-            f"the {what}'s state keeps its structure, shapes and dtypes over an update; init gives {before}, "
-            f"update {after}."
+            f"the {what}'s state keeps its structure, shapes and dtypes over an update (cast with .astype); init gives "
+            f"{shapes(before)}, update {shapes(after)}."
         )

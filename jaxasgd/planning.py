@@ -7,11 +7,13 @@ seed does not compile again.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
+from .checks import kind, shown, whole
 from .schedule import Schedule
 
 SHORTEST = 1024  # rows; shorter plans are padded to this
@@ -48,6 +50,7 @@ class Plan:
         num_cells, width, max_size: sizes that shape the program. block: waves whose samples are drawn in one
             batch, at most (fewer where a sample is large).
         every: each row is a step of its own; lone: each step aggregates just its own row; all_used: no row is idle.
+        own: every version was made by a row of the workers that read it (or is the first).
         chunk: waves between evaluations where that is one number for all (stacked plans), else None.
         num_workers: as in the schedule.
     """
@@ -67,8 +70,12 @@ class Plan:
     every: bool
     lone: bool
     all_used: bool
+    own: bool
     chunk: int | None
     num_workers: int
+
+    def __repr__(self):
+        return f"Plan({self.time.shape[-1]} evaluations, {self.num_cells} cells, width {self.width})"
 
     @property
     def num_evaluations(self) -> int:
@@ -99,19 +106,19 @@ def plan(schedule: Schedule, *, evaluate=None, width: int = 1) -> Plan:
         >>> made.num_cells, made.num_evaluations, len(made.rows["read"])
         (1, 11, 1024)
     """
-    if isinstance(width, bool) or not hasattr(width, "__index__") or width < 1:
-        raise ValueError(f"width is a number of gradients, 1 or more; got {width!r}.")
+    kind("schedule", schedule, Schedule, "a ja.Schedule, from ja.simulate for example")
+    width = whole("width", width, 1, hint=": gradients side by side")
     steps = np.flatnonzero(schedule.step)
     updates = len(steps)
     kept = np.flatnonzero(schedule.use | schedule.step)
     kept = kept[: np.searchsorted(kept, steps[-1]) + 1] if updates else kept[:0]
     use, step = schedule.use[kept], schedule.step[kept]
-    version, read = schedule.version[kept], schedule.read[kept]
+    version, read, worker = schedule.version[kept], schedule.read[kept], schedule.worker[kept]
     birth = np.flatnonzero(step)  # row (among the kept) that makes version v + 1
     cell, num_cells = assign_cells(read, use, birth)
     looks = evaluation_updates(schedule, steps, evaluate)
     row_bounds = np.concatenate([[0], birth + 1])[looks]
-    waves, bounds = cut_waves(read, use, birth, row_bounds, int(width))
+    waves, bounds = cut_waves(read, use, birth, row_bounds, width)
 
     group = np.cumsum(step) - step
     weight, delay = schedule.weight[kept], version.reshape((-1,) + (1,) * (read.ndim - 1)) - read
@@ -154,12 +161,16 @@ def plan(schedule: Schedule, *, evaluate=None, width: int = 1) -> Plan:
         update=looks.astype(np.int32),
         gradients=arrived[looks],
         num_cells=ladder(num_cells),
-        width=int(width),
+        width=width,
         max_size=ladder(int(schedule.size[kept].max(initial=1))),
         block=min(MAX_BLOCK, power_of_two(typical)),
         every=bool(step.all()),
         lone=bool((used == 1).all() and use[birth].all()),
         all_used=bool(use.all()),
+        own=bool(
+            read.ndim == 1
+            and (np.concatenate([[-1], worker[birth]])[read[use]] == np.where(read[use], worker[use], -1)).all()
+        ),
         chunk=None,
         num_workers=schedule.num_workers,
     )
@@ -195,10 +206,9 @@ def evaluation_updates(schedule, steps, evaluate) -> np.ndarray:
     if evaluate is None:
         evaluate = max(1, -(-updates // 50))
     if np.ndim(evaluate) == 0:
-        every = int(evaluate)
-        if isinstance(evaluate, bool) or every != evaluate or every < 1:
-            raise ValueError(f"evaluate is a number of updates, 1 or more, or an array of seconds; got {evaluate!r}.")
-        looks = np.arange(0, updates, every)
+        looks = np.arange(
+            0, updates, whole("evaluate", evaluate, 1, hint=": every so many updates, or an array of seconds")
+        )
     else:
         grid = np.asarray(evaluate, np.float64)
         if grid.ndim != 1 or not np.isfinite(grid).all() or (grid < 0).any():
@@ -253,9 +263,11 @@ def stack(plans) -> Plan:
         >>> ja.stack([ja.plan(run, evaluate=20) for run in runs]).time.shape
         (3, 6)
     """
-    plans = list(plans)
-    if not plans or not all(isinstance(p, Plan) for p in plans):
-        raise ValueError(f"stack takes one or more plans (ja.plan(schedule)); got {plans!r}.")
+    plans = list(plans) if isinstance(plans, Iterable) else plans
+    if not plans or not isinstance(plans, list) or not all(isinstance(p, Plan) for p in plans):
+        raise ValueError(f"stack takes one or more plans, [ja.plan(schedule), ...]; got {shown(plans)}.")
+    if any(p.width != 1 or p.chunk is not None for p in plans):
+        raise ValueError("stack takes plans of wave width 1 that are not stacked yet; make them with width=1.")
     for what, of in {
         "num_workers": lambda p: p.num_workers,
         "tags": lambda p: sorted(p.tags),
@@ -263,8 +275,6 @@ def stack(plans) -> Plan:
     }.items():
         if len({str(of(p)) for p in plans}) > 1:
             raise ValueError(f"stacked plans agree in {what}; got {[of(p) for p in plans]}.")
-    if any(p.width != 1 or p.chunk is not None for p in plans):
-        raise ValueError("stack takes plans of wave width 1 that are not stacked yet; make them with width=1.")
     lengths = np.unique(np.concatenate([np.diff(p.bounds) for p in plans]))
     chunk = int(lengths[0]) if len(lengths) == 1 else ladder(int(lengths.max(initial=1)))
     looks = max(p.num_evaluations for p in plans)
@@ -285,6 +295,7 @@ def stack(plans) -> Plan:
         every=full and all(p.every for p in plans),
         lone=all(p.lone for p in plans),
         all_used=full and all(p.all_used for p in plans),
+        own=all(p.own for p in plans),
         chunk=chunk,
         num_workers=plans[0].num_workers,
     )
@@ -298,12 +309,13 @@ def align(plans) -> list[Plan]:
     plans = list(plans)
     length = max(len(p.rows["use"]) for p in plans)
     shared = {name: max(getattr(p, name) for p in plans) for name in ("num_cells", "max_size", "block")}
-    shared |= {name: all(getattr(p, name) for p in plans) for name in ("every", "all_used")}
+    shared |= {name: all(getattr(p, name) for p in plans) for name in ("every", "lone", "all_used", "own")}
+    names = dict.fromkeys(name for p in plans for name in p.tags)
 
     def alike(p):
         write = np.where(p.rows["step"], p.rows["write"], shared["num_cells"]).astype(np.int32)
         rows = {name: pad(column, length, 0) for name, column in (p.rows | {"write": write}).items()}
-        tags = {name: pad(column, length, np.nan) for name, column in p.tags.items()}
+        tags = {name: pad(p.tags.get(name, np.zeros(0)), length, np.nan) for name in names}
         return replace(p, rows=rows, tags=tags, waves=pad(p.waves, length + 1, p.waves[-1]), **shared)
 
     return [alike(p) for p in plans]

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .checks import real, shown, whole
+
 FORMAT = 1
 
 COLUMNS = {
@@ -55,15 +57,29 @@ def columns(table: dict, kinds: dict, what: str) -> dict[str, np.ndarray]:
         fits = array.dtype.kind in "biuf" and (array.dtype.kind != "f" or np.dtype(dtype).kind == "f")
         if array.size and not fits:
             raise ValueError(f"{what}: column {name!r} holds {np.dtype(dtype).name}, got {array.dtype}.")
+        if array.ndim not in ((1, 2) if name == "read" else (1,)):
+            raise ValueError(f"{what}: column {name!r} has one entry per row; got shape {array.shape}.")
         kept = np.array(array, dtype=dtype)
-        if np.dtype(dtype).kind == "i" and not np.array_equal(kept, array):
+        if np.dtype(dtype).kind in "ib" and not np.array_equal(kept, array):
             raise ValueError(f"{what}: a value of column {name!r} does not fit into {np.dtype(dtype).name}.")
-        kept.flags.writeable = False
-        out[name] = kept
+        out[name] = fixed(kept)
     lengths = {name: len(array) for name, array in out.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"{what}: all columns have one entry per row; got lengths {lengths}.")
     return out
+
+
+def fixed(array):
+    array.flags.writeable = False
+    return array
+
+
+def plain(info) -> dict:
+    """What a file will give back: JSON, with NumPy's numbers as Python's."""
+    try:
+        return json.loads(json.dumps(info, default=lambda value: value.tolist()))
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"info is JSON: names, numbers, lists; got {shown(info)}.") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,10 +146,9 @@ class Schedule:
         object.__setattr__(self, "tags", tags)
         lost = self.unfinished or {name: np.zeros(0, dtype) for name, dtype in UNFINISHED_COLUMNS.items()}
         object.__setattr__(self, "unfinished", columns(lost, UNFINISHED_COLUMNS, "unfinished"))
-        object.__setattr__(self, "end", float(self.end))
-        object.__setattr__(self, "num_workers", int(self.num_workers))
-        if self.num_workers < 1:
-            raise ValueError(f"a schedule has at least one worker; got num_workers={self.num_workers}.")
+        object.__setattr__(self, "end", real("end", self.end, 0, " of seconds"))
+        object.__setattr__(self, "num_workers", whole("num_workers", self.num_workers, 1))
+        object.__setattr__(self, "info", plain(self.info))
         if self.status not in ("finished", "stalled"):
             raise ValueError(f'status is "finished" or "stalled"; got {self.status!r}.')
         for name, array in tags.items():
@@ -155,6 +170,7 @@ class Schedule:
 
         refuse(~np.isfinite(self.time), "time is a finite number of seconds", "time")
         refuse(np.diff(self.time, prepend=-np.inf) < 0, "time never decreases", "time")
+        refuse(~np.isfinite(self.start), "start is a finite number of seconds", "start")
         refuse(~(self.start <= self.time), "a job starts before it arrives", "start", "time")
         refuse((self.worker < 0) | (self.worker >= self.num_workers), f"worker is 0...{self.num_workers - 1}", "worker")
         late = self.version if self.read.ndim == 1 else self.version[:, None]
@@ -165,6 +181,12 @@ class Schedule:
         refuse(self.use & (self.size < 1), "a used gradient has at least one work unit", "size")
         refuse(~np.isfinite(self.weight), "weight is a finite number", "weight")
         refuse(~self.use & (self.weight != 0), "a discarded gradient has weight 0", "weight")
+        lost = self.unfinished
+        for name, number in (("worker", self.num_workers), ("kind", len(UNFINISHED))):
+            if ((lost[name] < 0) | (lost[name] >= number)).any():
+                raise ValueError(
+                    f"unfinished: {name} is 0...{number - 1}; got {lost[name].min()}...{lost[name].max()}."
+                )
         if len(self.time) and not self.end >= self.time[-1]:
             raise ValueError(f"end is not before the last arrival at {self.time[-1]}; got {self.end}.")
 
@@ -182,8 +204,8 @@ class Schedule:
             return NotImplemented
         mine, others = self._arrays(), other._arrays()
         return (
-            (self.num_workers, self.end, self.status, self.info)
-            == (other.num_workers, other.end, other.status, other.info)
+            (self.num_workers, self.end, self.status, json.dumps(self.info, sort_keys=True))
+            == (other.num_workers, other.end, other.status, json.dumps(other.info, sort_keys=True))
             and list(mine) == list(others)
             and all(np.array_equal(a, others[n], equal_nan=a.dtype.kind == "f") for n, a in mine.items())
         )
@@ -194,12 +216,12 @@ class Schedule:
     def version(self) -> np.ndarray:
         """Number of updates before each row, i8 [rows]."""
         steps = self.step.astype(np.int64)
-        return np.cumsum(steps) - steps
+        return fixed(np.cumsum(steps) - steps)
 
     @cached_property
     def delay(self) -> np.ndarray:
         """`version - read`, i8, of the shape of `read`."""
-        return (self.version if self.read.ndim == 1 else self.version[:, None]) - self.read
+        return fixed((self.version if self.read.ndim == 1 else self.version[:, None]) - self.read)
 
     @property
     def num_updates(self) -> int:
@@ -254,7 +276,7 @@ class Schedule:
         """Read a table that `save` wrote; a foreign or damaged file is a ValueError that says so."""
         path = Path(path)
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
                 meta = json.loads(str(file["meta"]))
                 arrays = {name: file[name] for name in file.files if name != "meta"}
             if meta["format"] > FORMAT:

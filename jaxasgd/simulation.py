@@ -9,6 +9,7 @@ from itertools import count
 
 import numpy as np
 
+from .checks import real, shown, whole
 from .policies.base import GRADIENT, TIMEOUT, Decision, Event, Job, Policy
 from .schedule import CANCELLED, COLUMNS, QUEUED, RUNNING, UNFINISHED_COLUMNS, Schedule
 from .schedule import TIMEOUT as TIMED_OUT
@@ -47,22 +48,22 @@ def simulate(
         >>> int(schedule.delay.sum() + ages.sum())  # (n - 1) T, exactly
         3000
     """
+    if not hasattr(times, "durations"):
+        raise ValueError(f"times is a worker-time model, ja.times.exponential(1.0, num_workers=4); got {shown(times)}.")
     if hasattr(policy, "bind"):
         policy = policy.bind(times.num_workers, times).policy
     if not isinstance(policy, Policy):
-        raise ValueError(f"a policy is a ja.Policy (ja.policies has them ready) or a ja.Method; got {policy!r}.")
+        raise ValueError(f"a policy is a ja.Policy (ja.policies has them ready) or a ja.Method; got {shown(policy)}.")
     if num_updates is None and until is None:
         raise ValueError("a simulation ends somewhere: give num_updates=, or until= in seconds.")
-    if num_updates is not None and (
-        isinstance(num_updates, bool) or num_updates != int(num_updates) or num_updates < 0
-    ):
-        raise ValueError(f"num_updates is a whole number, 0 or more; got {num_updates!r}.")
-    if until is not None and not (until >= 0 and math.isfinite(until)):
-        raise ValueError(f"until is a finite number of seconds, 0 or more; got {until!r}.")
+    num_updates = math.inf if num_updates is None else whole("num_updates", num_updates)
+    until = None if until is None else real("until", until, 0, " of seconds")
+    max_arrivals = whole("max_arrivals", max_arrivals)
+    seed = whole("seed", seed)
     if reads not in ("after", "before"):
         raise ValueError(f'reads is "after" or "before"; got {reads!r}.')
     server = Server(policy, times, seed, reads)
-    status, end = server.play(math.inf if num_updates is None else num_updates, until, max_arrivals)
+    status, end = server.play(num_updates, until, max_arrivals)
     info = dict(policy.info) | {"times": {"name": times.name, **times.args}, "seed": seed, "reads": reads}
     return server.schedule(status, end, info)
 
@@ -84,19 +85,30 @@ class Server:
         self.tags: dict[str, dict[int, float]] = {}
         self.unfinished, self.merged = [], {}
         rng = np.random.default_rng(np.random.SeedSequence([seed, POLICY_STREAM]))
-        self.state, start = policy.init(n, rng)
-        for job in entries(start):
+        begin = policy.init(n, rng)
+        if type(begin) is not tuple or len(begin) != 2:
+            raise ValueError(f"a policy's `init` returns (state, start), start being who begins; got {shown(begin)}.")
+        self.state, start = begin
+        for job in entries(start, "start"):
             self.hand_out(job, 0)
 
     # ------------------------------------------------------------------ workers
 
     def hand_out(self, job, version):
         """Stamp a job with the version it reads; the worker serves it at once if idle."""
-        worker, size, timeout = job if isinstance(job, Job) else (job, 1, math.inf)
+        size, timeout = 1, math.inf
+        if isinstance(job, Job):
+            job, size, timeout = job
+            size = whole("the size of a job", size, 1)
+            if not timeout >= 0:
+                raise ValueError(
+                    f"a job's timeout is a number of seconds, 0 or more (inf: none); got {shown(timeout)}."
+                )
+        if not hasattr(job, "__index__"):
+            raise ValueError(f"an entry of a decision's start is a worker, or a ja.Job; got {shown(job)}.")
+        worker = int(job)
         if not 0 <= worker < self.num_workers:
             raise ValueError(f"the policy started worker {worker}; workers are 0...{self.num_workers - 1}.")
-        if size < 1 or not timeout >= 0:
-            raise ValueError(f"a job has size >= 1 and timeout >= 0; got {job!r}.")
         last, visit, repeat = self.handed[worker]
         if version != last:
             visit, repeat = visit + 1, 0
@@ -118,6 +130,10 @@ class Server:
             heapq.heappush(self.heap, (finish, worker, serial, kind))
 
     def cancel(self, worker):
+        """Drop what a worker is doing and all that waits in its queue."""
+        if not hasattr(worker, "__index__"):
+            raise ValueError(f"an entry of a decision's cancel is a worker; got {shown(worker)}.")
+        worker = int(worker)
         if not 0 <= worker < self.num_workers:
             raise ValueError(f"the policy cancelled worker {worker}; workers are 0...{self.num_workers - 1}.")
         if self.running[worker] is not None:
@@ -159,9 +175,13 @@ class Server:
         self.running[worker] = None
         version, now = self.version, self.now
         event = Event(kind, now, start, worker, read, visit, repeat, size, version, version - read)
-        self.state, decision = self.on(self.state, event)
-        if not isinstance(decision, Decision):
-            raise ValueError(f"a policy's `on` returns (state, ja.Decision); got {decision!r} in the second place.")
+        answer = self.on(self.state, event)
+        if type(answer) is not tuple or len(answer) != 2 or not isinstance(answer[1], Decision):
+            raise ValueError(f"a policy's `on` returns (state, ja.Decision); got {shown(answer)}.")
+        self.state, decision = answer
+        for flag in (decision.use, decision.step):
+            if flag is not True and flag is not False and not isinstance(flag, np.bool_):
+                raise ValueError(f"a decision's use and step are True or False; got {shown(flag)}.")
         if kind == GRADIENT:
             self.write(decision, now, start, worker, read, visit, repeat, size)
         else:
@@ -172,10 +192,10 @@ class Server:
                 self.write(decision, now, now, worker, read, visit, repeat, 0)
         if decision.step:
             self.version += 1
-        for other in entries(decision.cancel):
+        for other in entries(decision.cancel, "cancel"):
             self.cancel(other)
         reads = self.version if self.reads == "after" else version
-        for job in entries(decision.start):
+        for job in entries(decision.start, "start"):
             self.hand_out(job, reads)
         if self.running[worker] is None and self.queue[worker]:
             self.serve(worker)
@@ -189,6 +209,8 @@ class Server:
         if use and not step:
             self.open.append(k)
         for name, value in decision.tags.items():
+            if isinstance(value, str) or np.ndim(value):
+                raise ValueError(f"a tag is a number; got {name!r}: {shown(value)}.")
             self.tags.setdefault(name, {})[k] = float(value)
         if decision.weights is not None:
             weights, members = np.asarray(decision.weights, np.float64), self.open + [k] * (use and step)
@@ -233,12 +255,16 @@ class Server:
         )
 
 
-def entries(start):
+def entries(given, what):
     """Workers or jobs as a plain sequence, whatever the policy gave: ints, Jobs, a NumPy array, a range."""
-    if type(start) is tuple or type(start) is range:
-        return start
-    if isinstance(start, Job):
-        return (start,)
-    if hasattr(start, "tolist"):
-        start = start.tolist()
-    return (start,) if isinstance(start, int) else start
+    if type(given) is tuple or type(given) is range:
+        return given
+    if isinstance(given, Job):
+        return (given,)
+    if hasattr(given, "tolist"):
+        given = given.tolist()
+    if isinstance(given, int):
+        return (given,)
+    if isinstance(given, str) or not hasattr(given, "__iter__"):
+        raise ValueError(f"a decision's {what} holds workers, () for none; got {shown(given)}.")
+    return given

@@ -112,7 +112,8 @@ def replay(schedule, x, gradient, rule, arrival=None, send=None):
             ]
             g = sum(units) / len(units)
             if arrival is not None:
-                g = arrival(g, delay=version - schedule.read[k], stale=send(xs[schedule.read[k]]), x=xs[-1], **row)
+                known = row | {"delay": version - schedule.read[k], "stale": send(xs[schedule.read[k]]), "x": xs[-1]}
+                g = arrival(g, **known)
             members.append((schedule.weight[k] * g, version - schedule.read[k], schedule.weight[k]))
         if schedule.step[k]:
             total = sum((g for g, _, _ in members), np.zeros_like(x))

@@ -103,9 +103,9 @@ TABLE = {
     "negative seconds": (lambda: simulate(until=-1.0), ["until", "0 or more", "-1.0"]),
     "nan seconds": (lambda: simulate(until=NAN), ["until", "finite", "nan"]),
     "infinite seconds": (lambda: simulate(until=INF), ["until", "finite", "inf"]),
-    "negative seed": (lambda: simulate(seed=-1), ["seed", ">= 0", "-1"]),
-    "real seed": (lambda: simulate(seed=0.5), ["seed", "integer", "0.5"]),
-    "key as seed": (lambda: simulate(seed=KEY), ["seed", "integer", "key"]),
+    "negative seed": (lambda: simulate(seed=-1), ["seed", "0 or more", "-1"]),
+    "real seed": (lambda: simulate(seed=0.5), ["seed", "whole number", "0.5"]),
+    "key as seed": (lambda: simulate(seed=KEY), ["seed", "whole number", "key"]),
     "reads": (lambda: simulate(reads="during"), ["reads", '"after" or "before"', "'during'"]),
     "no policy": (lambda: simulate("asgd"), ["ja.Policy", "ja.policies", "'asgd'"]),
     "policy not called": (lambda: simulate(ja.policies.asgd), ["ja.Policy", "function asgd"]),
@@ -119,9 +119,9 @@ TABLE = {
     "starts unknown job": (lambda: decide(start=ja.Job(-1)), ["started worker -1", "0...2"]),
     "begins with unknown": (lambda: start((None, [0, 3])), ["started worker 3", "0...2"]),
     "cancels unknown": (lambda: decide(cancel=np.array([5])), ["cancelled worker 5", "0...2"]),
-    "empty job": (lambda: decide(start=ja.Job(0, size=0)), ["size >= 1", "size=0"]),
-    "negative time-out": (lambda: decide(start=ja.Job(0, timeout=-1)), ["timeout >= 0", "timeout=-1"]),
-    "nan time-out": (lambda: decide(start=ja.Job(0, timeout=NAN)), ["timeout >= 0", "timeout=nan"]),
+    "empty job": (lambda: decide(start=ja.Job(0, size=0)), ["size", "1 or more", "0"]),
+    "negative time-out": (lambda: decide(start=ja.Job(0, timeout=-1)), ["timeout", "0 or more", "-1"]),
+    "nan time-out": (lambda: decide(start=ja.Job(0, timeout=NAN)), ["timeout", "0 or more", "nan"]),
     "too many weights": (lambda: decide(weights=[0.5, 0.5]), ["one weight for each of the 1 rows", "(2,)"]),
     "weights too early": (lambda: decide(weights=[1.0], step=False), ["comes with step=True", "step=False"]),
     "nan weight": (lambda: decide(weight=NAN), ["row 0", "weight is a finite number", "nan"]),
@@ -138,7 +138,7 @@ TABLE = {
     "empty shard": (lambda: linear(X, Y, shards=[[0], []]), ["at least one", "shard 1"]),
     "unequal shards": (lambda: linear(X, Y, shards=[[0, 1], [2]], batch_size=None), ["equal sizes", "[2, 1]"]),
     "weigh": (lambda: linear(X, Y, weigh="workers"), ["weigh", '"shards" or "samples"', "'workers'"]),
-    "test of another kind": (lambda: linear(X, Y, test=X), ["test has the structure of data"]),
+    "test of another kind": (lambda: linear(X, Y, test=X), ["test", "like those of data", "(6, 2)"]),
     "test lengths": (lambda: linear(X, Y, test=(X, Y[:2])), ["test holds arrays", "(6, 2), (2,)"]),
     "a single sample": (lambda: from_loss(mean_square, np.zeros(2), (X, 1.0)), ["array of length 1", "(6, 2), ()"]),
     "no samples": (lambda: from_loss(mean_square, np.zeros(2), (X[:0], Y[:0])), ["at least one sample", "(0, 2)"]),
@@ -171,7 +171,7 @@ TABLE = {
         lambda: run(rule=rule(lambda g, s, p=None, **_: (g, jnp.append(s, 1.0)), lambda p: jnp.zeros(1))),
         ["rule's state", "shapes", "(1,)", "(2,)"],
     ),
-    "shards and workers": (lambda: run(problem=FIVE), ["5 shards", "3 workers", "as many"]),
+    "shards and workers": (lambda: run(problem=FIVE), ["shards", "5 workers", "3 workers", "as many"]),
     "evaluate never": (lambda: run(evaluate=0), ["evaluate", "1 or more", "0"]),
     "evaluate at nan": (lambda: run(evaluate=[1.0, NAN]), ["evaluate", "finite seconds", "nan"]),
     "evaluate in a table": (lambda: run(evaluate=[[1.0]]), ["evaluate", "one dimension", "[[1.0]]"]),
@@ -192,21 +192,17 @@ TABLE = {
     "no methods": (lambda: compare(methods={}), ["name -> ja.Method", "{}"]),
     "methods without names": (lambda: compare(methods=[METHOD]), ["name -> ja.Method", "[Method"]),
     "a rule as method": (lambda: compare(methods={"mine": RULE}), ["'mine'", "ja.Method", "GradientTransformation"]),
-    "no seeds": (lambda: compare(seeds=0), ["seeds", "1 or more", "[]"]),
+    "no seeds": (lambda: compare(seeds=0), ["seeds", "1 or more", "0"]),
     "a seed twice": (lambda: compare(seeds=[3, 3]), ["different seeds", "[3, 3]"]),
     "comparison of nothing": (lambda: compare(problem=mean_square), ["ja.problems.Problem", "mean_square"]),
     "comparison reads": (lambda: compare(reads="never"), ["reads", "'never'"]),
     "comparison without end": (lambda: compare(num_updates=None), ["until=", "num_updates="]),
     "comparison points": (lambda: compare(points=0), ["points", "1 or more", "0"]),
     "comparison legacy key": (lambda: compare(key=jax.random.PRNGKey(0)), ["jax.random.key(0)", "uint32"]),
-    "comparison shards": (lambda: compare(problem=FIVE), ["5 shards", "3 workers"]),
+    "comparison shards": (lambda: compare(problem=FIVE), ["shards", "5 workers", "3 workers"]),
     # plans
     "nothing to stack": (lambda: ja.stack([]), ["one or more plans", "[]"]),
     "schedules to stack": (lambda: ja.stack([SCHEDULE]), ["ja.plan(schedule)", "Schedule("]),
-}
-
-# As it should be; today another error, a later one, or none
-UNCLEAR = {
     "clock in words": (lambda: simulate(times=[1.0, 2.0]), ["times", "ja.times", "[1.0, 2.0]"]),
     "nan updates": (lambda: simulate(num_updates=NAN), ["num_updates", "whole number", "nan"]),
     "infinite updates": (lambda: simulate(num_updates=INF), ["num_updates", "whole number", "inf"]),
@@ -264,6 +260,8 @@ UNCLEAR = {
     "method without a name": (lambda: compare(methods={1: METHOD}), ["name", "1"]),
 }
 
+# As it should be; today another error, a later one, or none
+
 
 def compiled():
     return [getattr(program, f"compiled_{part}")._cache_size() for part in ("start", "draw", "block", "whole")]
@@ -285,12 +283,6 @@ def check(call, words):
 @pytest.mark.parametrize("case", TABLE)
 def test_bad_input(case):
     check(*TABLE[case])
-
-
-@pytest.mark.parametrize("case", UNCLEAR)
-@pytest.mark.xfail(strict=True, reason="no clear error yet: see the table")
-def test_bad_input_to_come(case):
-    check(*UNCLEAR[case])
 
 
 def test_results_folders(tmp_path):

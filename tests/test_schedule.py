@@ -62,7 +62,7 @@ IMPOSSIBLE = {  # what is changed, and what the message must say
     "time is infinite": ({"time": [1.0, 2.0, np.inf]}, "row 2: time is a finite number of seconds; got time=inf"),
     "time decreases": ({"time": [1.0, 2.0, 1.5]}, "row 2: time never decreases; got time=1.5"),
     "ends before it starts": ({"start": [0, 3.0, 1]}, "row 1: a job starts before it arrives; got start=3.0, time=2.0"),
-    "start is nan": ({"start": [np.nan, 0, 1.0]}, "row 0: a job starts before it arrives; got start=nan"),
+    "start is nan": ({"start": [np.nan, 0, 1.0]}, "row 0: start is a finite number of seconds; got start=nan"),
     "no such worker": ({"worker": [0, 2, 0]}, "row 1: worker is 0...1; got worker=2"),
     "negative worker": ({"worker": [-1, 1, 0]}, "row 0: worker is 0...1; got worker=-1"),
     "read in the future": ({"read": [0, 0, 2]}, "row 2: a worker can't read a version from the future; got read=2"),
@@ -78,22 +78,20 @@ IMPOSSIBLE = {  # what is changed, and what the message must say
     "weight is nan": ({"weight": [1.0, np.nan, 0.5]}, "row 1: weight is a finite number; got weight=nan"),
     "a weight for nothing": ({"use": [True, False, True]}, "row 1: a discarded gradient has weight 0; got weight=0.5"),
     "ends early": ({"end": 1.0}, "end is not before the last arrival at 2.0; got 1.0"),
-    "end is nan": ({"end": np.nan}, "end is not before the last arrival at 2.0; got nan"),
-    "no workers": ({"num_workers": 0}, "a schedule has at least one worker; got num_workers=0"),
+    "end is nan": ({"end": np.nan}, "end is a finite number of seconds, 0 or more; got nan"),
+    "no workers": ({"num_workers": 0}, "num_workers is a whole number, 1 or more; got 0"),
     "unknown status": ({"status": "done"}, 'status is "finished" or "stalled"; got \'done\''),
     "lengths differ": ({"visit": [0, 0]}, "all columns have one entry per row; got lengths"),
     "real numbers as workers": ({"worker": [0.0, 1.0, 0.0]}, "column 'worker' holds int32, got float64"),
     "words": ({"time": ["a", "b", "c"]}, "column 'time' holds float64, got <U1"),
     "too large": ({"visit": [0, 0, 2**31]}, "a value of column 'visit' does not fit into int32"),
-    "three axes": ({"read": np.zeros((3, 1, 1), int)}, "read has shape [rows] or [rows, groups]; got (3, 1, 1)"),
+    "three axes": ({"read": np.zeros((3, 1, 1), int)}, "column 'read' has one entry per row; got shape (3, 1, 1)"),
     "no groups": ({"read": np.zeros((3, 0), int)}, "read has shape [rows] or [rows, groups]; got (3, 0)"),
     "tag too short": ({"tags": {"table": [1.0]}}, "tag 'table' has one entry per row; got 1 for 3 rows"),
     "tag is taken": ({"tags": {"stale": [1, 2, 3]}}, "can't be called 'stale'; rename it"),
     "tag is no word": ({"tags": {"a b": [1, 2, 3]}}, "can't be called 'a b'; rename it"),
     "tag of words": ({"tags": {"table": ["a", "b", "c"]}}, "column 'table' holds float64, got <U1"),
     "unfinished lacks": ({"unfinished": {"worker": [0]}}, "unfinished has exactly the columns"),
-}
-ACCEPTED = {  # impossible too, and not refused yet
     "two axes": ({"worker": [[0], [1], [0]]}, "worker"),
     "tag of two axes": ({"tags": {"table": np.ones((3, 2))}}, "table"),
     "no column": ({"time": 1.0}, "time"),
@@ -114,14 +112,6 @@ def test_impossible_tables_are_refused(name):
         made(**changes)
 
 
-@pytest.mark.parametrize("name", ACCEPTED)
-@pytest.mark.xfail(strict=True, reason="Schedule takes it, or fails without saying what is wrong")
-def test_more_impossible_tables_are_refused(name):
-    changes, words = ACCEPTED[name]
-    with pytest.raises(ValueError, match=words):
-        made(**changes)
-
-
 def test_columns_are_read_only():
     schedule = rich()
     for table in ({name: getattr(schedule, name) for name in COLUMNS}, schedule.tags, schedule.unfinished):
@@ -135,7 +125,6 @@ def test_columns_are_read_only():
     assert schedule.time[0] == 1.0
 
 
-@pytest.mark.xfail(strict=True, reason="version and delay are cached and writable: schedule.delay[0] = 7 changes plans")
 def test_derived_columns_are_read_only():
     schedule = made()
     for column in (schedule.version, schedule.delay):
@@ -212,7 +201,6 @@ def test_damaged_and_foreign_files(tmp_path):
         made().save(tmp_path / "table.csv")
 
 
-@pytest.mark.xfail(strict=True, reason="np.load leaves a cut file open (ResourceWarning): open it in Schedule.load")
 def test_cut_files(tmp_path):
     whole = rich().save(tmp_path / "one.npz").read_bytes()
     with warnings.catch_warnings(record=True) as seen:
@@ -226,7 +214,6 @@ def test_cut_files(tmp_path):
 
 
 @pytest.mark.parametrize("info", [{"seed": np.int64(3)}, {"grid": (1, 2)}, {"rate": float("nan")}, {1: 2}], ids=str)
-@pytest.mark.xfail(strict=True, reason="JSON: NumPy integers fail at save; tuples, nan, int keys come back unequal")
 def test_info_survives_a_file(tmp_path, info):
     schedule = made(info=info)
     assert ja.Schedule.load(schedule.save(tmp_path / "one.npz")) == schedule
@@ -379,7 +366,7 @@ def test_plans_that_differ_do_not_stack():
     for others, words in [
         (ja.plan(two), r"agree in num_workers; got \[5, 2\]"),
         (ja.plan(OTHER), r"agree in tags; got \[\[\], \['number'\]\]"),
-        (ja.plan(two, width=2), "agree in num_workers"),
+        (ja.plan(two, width=2), "width 1 that are not stacked yet"),
         (dataclasses.replace(one, width=2), "width 1 that are not stacked yet; make them with width=1"),
     ]:
         with pytest.raises(ValueError, match=words):

@@ -8,6 +8,7 @@ from typing import Any
 
 import optax
 
+from ..checks import shown
 from ..policies import Policy
 from ..work import Work, gradient
 
@@ -31,6 +32,8 @@ def late(make) -> Late:
         >>> bound.rule.update(1.0, bound.rule.init(0.0))[0]
         -0.025
     """
+    if not callable(make):
+        raise ValueError(f"a late part is a function (num_workers, times) -> part; got {shown(make)}.")
     return Late(make)
 
 
@@ -63,7 +66,13 @@ class Method:
 
     def __post_init__(self):
         if not isinstance(self.policy, (Policy, Late)):
-            raise ValueError(f"a method's policy is a ja.Policy, or late; got {self.policy!r}.")
+            raise ValueError(f"a method's policy is a ja.Policy, or late; got {shown(self.policy)}.")
+        if not isinstance(self.work, (Work, Late)):
+            raise ValueError(f"a method's work is a ja.work.Work, ja.work.gradient() for one; got {shown(self.work)}.")
+        if not (self.send is None or isinstance(self.send, Late) or callable(self.send)):
+            raise ValueError(
+                f"a method's send is a function (params, rule_state, worker_state); got {shown(self.send)}."
+            )
         if not isinstance(self.rule, Late):
             check_rule(self.rule, "a method's rule")
         if not (self.arrival is None or isinstance(self.arrival, Late)):
@@ -82,5 +91,5 @@ class Method:
 def check_rule(rule, what="a rule") -> optax.GradientTransformationExtraArgs:
     """The rule with extra arguments supported; anything that is no optax transformation is an error."""
     if not (callable(getattr(rule, "init", None)) and callable(getattr(rule, "update", None))):
-        raise ValueError(f"{what} is an optax transformation, optax.sgd(0.1) for example; got {rule!r}.")
+        raise ValueError(f"{what} is an optax transformation, optax.sgd(0.1) for example; got {shown(rule)}.")
     return optax.with_extra_args_support(rule)

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from ..checks import whole
 from .base import GRADIENT, Decision, Policy
 
 
@@ -34,8 +35,7 @@ def synchronous(*, backup: int = 0, late: str = "cancel") -> Policy:
         >>> schedule.worker.tolist(), schedule.step.tolist(), schedule.end
         ([0, 1, 0, 1, 0, 1], [False, True, False, True, False, True], 3.0)
     """
-    if isinstance(backup, bool) or not hasattr(backup, "__index__") or backup < 0:
-        raise ValueError(f"backup is a number of workers, 0 or more; got {backup!r}.")
+    backup = whole("backup", backup, hint=": workers that nobody waits for")
     if late not in ("cancel", "ignore"):
         raise ValueError(f'late is "cancel" or "ignore"; got {late!r}.')
 
@@ -61,4 +61,4 @@ def synchronous(*, backup: int = 0, late: str = "cancel") -> Policy:
         state = state._replace(delivered=set(), behind=behind)
         return state, Decision(use=True, weight=weight, step=True, start=start, cancel=cancel)
 
-    return Policy(init, on, {"policy": "synchronous", "backup": int(backup), "late": late})
+    return Policy(init, on, {"policy": "synchronous", "backup": backup, "late": late})

@@ -48,6 +48,9 @@ class Problem:
     optimum: Any = None
     num_shards: int | None = None
 
+    def __repr__(self):
+        return f"Problem({type(self.kind).__name__}, shards={self.num_shards})"
+
     def init(self, key):
         """Initial parameters; they depend on `key` only where the problem was given a function of it."""
         return self.kind.init(self.data, key) if self.start is None else jax.tree.map(jnp.asarray, self.start)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..checks import shown, whole
 from .base import Order, Problem
 
 EVALUATE_AT_ONCE = 4096  # samples in one call of the loss during evaluation
@@ -114,7 +115,9 @@ def from_loss(
         shards: None (every worker draws from all samples), or one array of sample numbers for each worker
             (`ja.problems.shard` makes them).
         order: "random" (with replacement), "cyclic", "shuffled" (without, a new order each epoch), or an array of
-            sample numbers in the order of use, [turns] or [workers, turns] (wraps around).
+            sample numbers in the order of use, [turns] or [workers, turns] (wraps around). A worker's place in its
+            order is `visit + repeat` (in batches): the next at every new version, and one further for a second job
+            at the same one, which is handed out again at the next version.
         metrics: name -> function of (params, batch), a mean over the batch; reported at every evaluation.
         test: held-out arrays of the structure of `data`: adds "test_loss" and "test_<metric>".
         weigh: "shards" (each shard counts the same), or "samples" (each sample does). They differ where shards
@@ -141,14 +144,20 @@ def from_loss(
         raise ValueError(f"loss takes (params, batch) or (params, batch, key); this one takes {takes} arguments.")
     if weigh not in ("shards", "samples"):
         raise ValueError(f'weigh is "shards" or "samples"; got {weigh!r}.')
+    if shards is not None and (isinstance(shards, (str, int)) or not len(shards)):
+        raise ValueError(
+            f"shards holds an array of sample numbers for each worker (ja.problems.shard); got {shown(shards)}."
+        )
+    names = {"loss", "gradient_norm", "time", "update", "gradients"} & set(metrics or {})
+    if names:
+        raise ValueError(f"a metric has a name of its own; {sorted(names)} are taken.")
     table, lengths = shard_table(shards, number)
     if batch_size is None:
         if len(set(lengths)) > 1:
             raise ValueError(f"batch_size=None takes whole shards and needs equal sizes; they are {lengths}.")
         batch_size = lengths[0]
         order = "cyclic" if isinstance(order, str) else order
-    if isinstance(batch_size, bool) or not hasattr(batch_size, "__index__") or batch_size < 1:
-        raise ValueError(f"batch_size is a number of samples, 1 or more (None: the whole shard); got {batch_size!r}.")
+    batch_size = whole("batch_size", batch_size, 1, hint=": samples in a gradient (None: the whole shard)")
     held = {"samples": samples, "shards": table}
     if isinstance(order, str):
         if order not in ("random", "cyclic", "shuffled"):
@@ -166,12 +175,19 @@ def from_loss(
                 f"order holds sample numbers 0...{number - 1}, [turns] or [workers, turns]; got {order!r}."
             )
         held["order"] = jnp.asarray(turns, jnp.int32)
+        if len(turns) > 1 and shards is not None and len(turns) != len(lengths):
+            raise ValueError(
+                f"order has a row for each of the {len(lengths)} shards, or one for all; got {len(turns)}."
+            )
     if test is not None:
         held["test"] = jax.tree.map(jnp.asarray, test)
         one_length(held["test"], "test")
-        if jax.tree.structure(test) != jax.tree.structure(data):
+        inner = lambda tree: (jax.tree.structure(tree), [a.shape[1:] for a in jax.tree.leaves(tree)])
+        if inner(held["test"]) != inner(samples):
+            shapes = lambda tree: jax.tree.map(lambda a: a.shape, tree)
             raise ValueError(
-                f"test has the structure of data, {jax.tree.structure(data)}; got {jax.tree.structure(test)}."
+                f"test holds samples like those of data, {shapes(samples)} but for their number; got "
+                f"{shapes(held['test'])}."
             )
     weighed = weigh == "shards" and shards is not None and len(set(lengths)) > 1
     if weighed:
@@ -180,22 +196,41 @@ def from_loss(
         np.add.at(weights, np.asarray(table["members"]), each)
         held["weights"] = jnp.asarray(weights)
     if loss_samples is not None:
-        if isinstance(loss_samples, bool) or not hasattr(loss_samples, "__index__") or not 0 < loss_samples <= number:
-            raise ValueError(f"loss_samples is a number of samples, 1...{number} (None: all); got {loss_samples!r}.")
+        loss_samples = whole("loss_samples", loss_samples, 1, number, " (None: all samples)")
         if weighed:
             raise ValueError('loss_samples does not know shards of unequal sizes: leave it out, or weigh="samples".')
         chosen = np.random.default_rng(0).permutation(number)[:loss_samples]
         held["monitor"] = jax.tree.map(lambda a: a[chosen], samples)
     kind = FiniteSum(
         loss=loss,
-        order=Order(how, int(batch_size)),
+        order=Order(how, batch_size),
         initialize=init if callable(init) else None,
         metrics=tuple(sorted((metrics or {}).items())),
         keyed=takes == 3,
         weighed=weighed,
     )
     start = None if callable(init) else jax.tree.map(jnp.asarray, init)
-    return Problem(held, start, kind, num_shards=None if shards is None else len(lengths))
+    split = None if shards is None else len(lengths)
+    if "order" in held and len(held["order"]) > 1:
+        split = len(held["order"])
+    problem = Problem(held, start, kind, num_shards=split)
+    check_loss(problem, samples)
+    return problem
+
+
+def check_loss(problem, samples):
+    """The parameters are real numbers, and the loss of a batch is one."""
+    params = jax.eval_shape(lambda problem: problem.init(jax.random.key(0)), problem)
+    for leaf in jax.tree.leaves(params):
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise ValueError(f"the parameters are floating-point arrays; got {leaf.dtype} of shape {leaf.shape}.")
+    number = problem.kind.order.batch_size
+    batch = jax.tree.map(lambda a: jax.ShapeDtypeStruct((number, *a.shape[1:]), a.dtype), samples)
+    keys = (jax.eval_shape(lambda: jax.random.key(0)),) * problem.kind.keyed
+    for name, function, rest in (("loss", problem.kind.loss, keys), *((*m, ()) for m in problem.kind.metrics)):
+        out = jax.eval_shape(function, params, batch, *rest)
+        if jnp.shape(out) != () or not jnp.issubdtype(jnp.result_type(out), jnp.floating):
+            raise ValueError(f"{name} gives one real scalar for a batch, its mean; got {shown(out)}.")
 
 
 def one_length(samples, what) -> int:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..checks import real, whole
 from .base import Problem
 
 
@@ -68,14 +69,15 @@ def quadratic(dim=None, condition=10.0, *, noise=0.0, spectrum=None, centers=Non
         ([0.009999999776482582, 0.10000000149011612, 1.0], 0.0)
     """
     if spectrum is None:
-        if dim is None or isinstance(dim, bool) or not hasattr(dim, "__index__") or dim < 1:
-            raise ValueError(f"dim is a number of parameters, 1 or more (or give spectrum=); got {dim!r}.")
+        dim = whole("dim", dim, 1, hint=": the number of parameters (or give spectrum=)")
         if not (np.isfinite(condition) and condition >= 1):
             raise ValueError(f"condition is the ratio of the extreme eigenvalues, 1 or more; got {condition!r}.")
         spectrum = np.logspace(-np.log10(condition), 0, dim) if dim > 1 else np.ones(1)
     spectrum = np.asarray(spectrum, np.float64)
     if spectrum.ndim != 1 or not spectrum.size or not np.isfinite(spectrum).all() or (spectrum < 0).any():
         raise ValueError(f"spectrum holds finite eigenvalues, 0 or more, in one dimension; got {spectrum!r}.")
+    if dim not in (None, len(spectrum)):
+        raise ValueError(f"dim is the length of spectrum, {len(spectrum)}, and may be left out; got {dim!r}.")
     return build("diagonal", {"spectrum": jnp.asarray(spectrum)}, len(spectrum), noise, centers, optimum, start, 1.0)
 
 
@@ -94,8 +96,7 @@ def tridiagonal(dim=1729, *, noise=0.01, start=None) -> Problem:
         >>> float(problem.loss(problem.optimum))
         0.0
     """
-    if isinstance(dim, bool) or not hasattr(dim, "__index__") or dim < 1:
-        raise ValueError(f"dim is a number of parameters, 1 or more; got {dim!r}.")
+    dim = whole("dim", dim, 1, hint=": the number of parameters")
     i = np.arange(1, dim + 1)
     optimum = i / (dim + 1) - 1.0  # (A x)_i = b_i, x_0 = -1, x_{dim+1} = 0
     if start is None:
@@ -105,8 +106,7 @@ def tridiagonal(dim=1729, *, noise=0.01, start=None) -> Problem:
 
 
 def build(matrix, data, dim, noise, centers, optimum, start, away) -> Problem:
-    if not (np.isfinite(noise) and noise >= 0):
-        raise ValueError(f"noise is a standard deviation, 0 or more; got {noise!r}.")
+    noise = real("noise", noise, 0, ", a standard deviation")
     if centers is not None and optimum is not None:
         raise ValueError("give centers= or optimum=, not both: the optimum is the mean of the centers.")
     base = (
@@ -114,6 +114,8 @@ def build(matrix, data, dim, noise, centers, optimum, start, away) -> Problem:
         if centers is None and optimum is None
         else np.atleast_2d(centers if optimum is None else optimum)
     )
+    if optimum is not None and np.shape(optimum) != (dim,):
+        raise ValueError(f"optimum is finite, [{dim}]; got shape {np.shape(optimum)}.")
     if base.ndim != 2 or base.shape[1] != dim or not np.isfinite(base).all():
         raise ValueError(f"centers are finite, [num_workers, {dim}], and optimum is [{dim}]; got shape {base.shape}.")
     mean = base.mean(axis=0)

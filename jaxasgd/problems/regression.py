@@ -47,7 +47,7 @@ def linear(X, y, *, batch_size=1, shards=None, order="random", start=None, **oth
     """
     X, y = matrix(X, y)
     optimum = np.linalg.lstsq(np.asarray(X, np.float64), np.asarray(y, np.float64), rcond=None)[0]
-    theta = zeros(X) if start is None else start
+    theta = first_guess(X, start)
     problem = from_loss(squared_error, theta, (X, y), batch_size=batch_size, shards=shards, order=order, **others)
     return Problem(problem.data, problem.start, problem.kind, jnp.asarray(optimum), problem.num_shards)
 
@@ -66,7 +66,7 @@ def logistic(X, y, *, batch_size=1, shards=None, order="random", start=None, tes
     values = np.unique(np.asarray(y))
     if not set(values.tolist()) <= {-1, 1}:
         raise ValueError(f"labels are -1 and +1 (ja.problems.binary_labels turns others); got {values[:5].tolist()}.")
-    theta = zeros(X) if start is None else start
+    theta = first_guess(X, start)
     others.setdefault("metrics", {"accuracy": sign_accuracy})
     return from_loss(
         logistic_error, theta, (X, y), batch_size=batch_size, shards=shards, order=order, test=test, **others
@@ -100,5 +100,10 @@ def matrix(X, y):
     return X, y
 
 
-def zeros(X):
-    return jnp.zeros(X.shape[1], X.dtype)
+def first_guess(X, start):
+    """Where theta starts: `start`, or 0."""
+    if start is None:
+        return jnp.zeros(X.shape[1], X.dtype)
+    if np.shape(start) != (X.shape[1],):
+        raise ValueError(f"start has one entry per feature, {(X.shape[1],)}; got shape {np.shape(start)}.")
+    return start
