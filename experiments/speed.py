@@ -75,18 +75,25 @@ def clock(function) -> float:
 # ------------------------------------------------------------- a bare scan
 
 
-def mlp(rng):
-    data = ja.problems.Dataset(rng.random((20_000, 784), np.float32), rng.integers(0, 10, 20_000), None, None, "random")
-    return lambda order: ja.problems.mlp(data.X, data.y, hidden=(128,), batch_size=32, order=order, loss_samples=1)
+def mlp(rng, batch):
+    """784-128-10 on random images: (how to make the problem for an order of samples, number of samples)."""
+    X, y = rng.random((20_000, 784), np.float32), rng.integers(0, 10, 20_000)
+    make = lambda order: ja.problems.mlp(X, y, hidden=(128,), batch_size=batch, order=order, loss_samples=1)
+    return make, len(y)
 
 
-def linear(rng):
-    X = rng.standard_normal((4096, 1000), np.float32)
-    y = rng.standard_normal(4096, np.float32)
-    return lambda order: ja.problems.linear(X, y, batch_size=16, order=order, loss_samples=1)
+def linear(rng, dim, batch, samples):
+    """Least squares on random features; the same pair."""
+    X = rng.standard_normal((samples, dim), np.float32)
+    y = rng.standard_normal(samples, np.float32)
+    theta = np.zeros(dim, np.float32)
+    error = ja.problems.squared_error
+    make = lambda order: ja.problems.from_loss(error, theta, (X, y), batch_size=batch, order=order, loss_samples=1)
+    return make, samples
 
 
-def against_bare_scan(name, make, batch, samples, num_workers, updates, rounds):
+def against_bare_scan(name, problem, num_workers, updates, rounds):
+    make, samples = problem
     order = np.random.default_rng(1).integers(0, samples, (1, 1 << 18))
     problem = make(order)
     times = ja.times.exponential(1.0, num_workers=num_workers)
@@ -183,13 +190,18 @@ def main(options: Options):
     rounds = 3 if options.quick else options.rounds
     few = 5 if options.quick else 1
     rng = np.random.default_rng(0)
-    big, small = mlp(rng), linear(rng)
+    problems = {
+        "MLP, batch 32": (mlp(rng, 32), 4000),
+        "MLP, batch 128": (mlp(rng, 128), 1500),
+        "linear, wide, batch 16": (linear(rng, 100_000, 16, 1024), 1500),
+        "linear, batch 16": (linear(rng, 1000, 16, 4096), 100_000),
+    }
     rows = []
     for num_workers in (16, 1000):
-        rows.append(against_bare_scan("MLP", big, 32, 20_000, num_workers, 4000 // few, rounds))
-        rows.append(against_bare_scan("linear", small, 16, 4096, num_workers, 100_000 // few, rounds))
+        for name, (problem, updates) in problems.items():
+            rows.append(against_bare_scan(name, problem, num_workers, updates // few, rounds))
     for with_simulation in (False, True):
-        rows.append(against_numpy(1729, 1000, 40_000 // few, rounds, with_simulation))
+        rows.append(against_numpy(1729, 1000, 100_000 // few, rounds, with_simulation))
     ja.results.prepare(options.out, overwrite=True)
     with open(options.out / "speed.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, [*rows[0], "jax", "device", "cores", "PJRT_NPROC"], lineterminator="\n")

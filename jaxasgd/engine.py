@@ -157,7 +157,7 @@ def prepare(problem, made: Plan, rule, devices=None):
         )
     made = program.fit_block(made, problem)
     method = as_method(rule, made.num_workers)
-    params = jax.eval_shape(lambda problem: problem.init(jax.random.key(0)), problem)
+    params = program.initial_shapes(problem)
     parts, consts = trace_parts(method, made, params, devices)
     if jax.tree.leaves(jax.eval_shape(lambda p: method.work.init(p, made.num_workers), params)):
         if made.width > 1:
@@ -165,7 +165,7 @@ def prepare(problem, made: Plan, rule, devices=None):
         if method.send is not None and not made.own:
             raise ValueError(
                 "what workers with a state of their own are sent belongs to them alone, and here some start at a "
-                "version that another's gradient made: leave `send` out, or use a policy in which each starts at its own."
+                "version that another's gradient made: leave `send` out, or let each start at its own."
             )
     return made, parts, consts
 

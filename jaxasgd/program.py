@@ -90,7 +90,7 @@ def advance(parts: Parts, plan, problem, key, consts, carry: Carry, first, last)
 def fit_block(plan, problem):
     """The plan with blocks whose samples fit into `BLOCK_BYTES`."""
     one = {name: jax.ShapeDtypeStruct((), jnp.int32) for name in WHO}
-    sample = jax.eval_shape(lambda problem, one: draw(problem, jax.random.key(0), one, plan.max_size, 0), problem, one)
+    sample = draw_one.eval_shape(problem, one, plan.max_size)
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(sample)) * plan.width
     fits = 1 << max(BLOCK_BYTES // max(size, 1), 1).bit_length() - 1
     return replace(plan, block=min(plan.block, fits))
@@ -252,6 +252,8 @@ def whole(parts: Parts, plan, problem, key, consts, look):
     return params_at(carry, plan.cells[-1]), looks
 
 
+initial_shapes = jax.jit(lambda problem: problem.init(jax.random.key(0))).eval_shape  # traced once for a kind
+draw_one = jax.jit(lambda problem, one, units: draw(problem, jax.random.key(0), one, units, 0), static_argnums=2)
 compiled_start = jax.jit(start, static_argnums=0)
 compiled_whole = jax.jit(whole, static_argnums=(0, 5))
 compiled_draw = jax.jit(draw_block)
