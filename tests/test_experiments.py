@@ -1,10 +1,14 @@
 """Every experiment runs in its small version, and writes what it says."""
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import jaxasgd as ja
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = {  # script: what it leaves
@@ -38,3 +42,22 @@ def test_every_script_is_listed_and_has_its_header():
         text = (ROOT / "experiments" / name).read_text()
         assert f"`{name}`" in index
         assert all(f"\n{word} " in text for word in ("Claim", "Command", "Cost", "Expected"))
+
+
+@pytest.mark.parametrize("folder", ja.results.listing(ROOT / "results"), ids=lambda p: str(p.relative_to(ROOT)))
+def test_committed_results_can_be_read(folder):
+    table = ja.results.load(folder)
+    assert table.spec["versions"]["jax"] and table.methods and str(table)
+    assert all(schedule.num_updates for schedule in table.schedules.values())
+
+
+def test_readme(tmp_path):
+    """The README's Python, top to bottom, says what the README says."""
+    code = "".join(re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL))
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, cwd=tmp_path, env=os.environ
+    )
+    assert done.returncode == 0, done.stderr
+    said = re.findall(r"print\((?:schedule|history)\)\s+# (.*)", code)
+    assert done.stdout.splitlines()[0] == said[0] and done.stdout.splitlines()[1][:38] == said[1][:38]
+    assert (tmp_path / "mine.svg").stat().st_size
