@@ -128,8 +128,8 @@ class TabledNoise:
     def init(self, data, key):
         return data["start"]
 
-    def draw(self, data, job):
-        return (job.turn + 7919 * job.worker) % data["noise"].shape[0]
+    def draw(self, data, request):
+        return (request.turn + 7919 * request.worker) % data["noise"].shape[0]
 
     def gradient(self, data, x, row):
         zero = jnp.zeros(1, x.dtype)

@@ -183,6 +183,11 @@ def check_key(key):
     if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ()):
         kind = f"{key.dtype} of shape {key.shape}" if hasattr(key, "dtype") else shown(key)
         raise ValueError(f"key is one typed JAX key: jax.random.key(0); got {kind}.")
+    if "fry" not in str(key.dtype):
+        raise ValueError(
+            f'key is a threefry key, jax.random.key(0, impl="threefry2x32"): under vmap the numbers of the other kinds '
+            f"depend on how many are drawn at once; got {key.dtype}."
+        )
 
 
 def check_devices(devices) -> tuple:

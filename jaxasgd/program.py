@@ -13,7 +13,7 @@ from jax.sharding import AxisType, Mesh, PartitionSpec
 
 from . import planning
 from .parts import Parts
-from .problems.base import Job
+from .problems.base import Request
 
 jax.tree_util.register_dataclass(planning.Plan, planning.ARRAYS, planning.STATIC)
 
@@ -132,8 +132,8 @@ def draw(problem, key, rows, units, axes):
     def of(worker, visit, repeat, size):
         row_key = jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(key, worker), visit), repeat)
         unit = jnp.arange(units)
-        job = lambda u: Job(jax.random.fold_in(row_key, u), key, worker, (visit + repeat) * size + u)
-        return jax.vmap(lambda u: problem.draw(job(u)))(unit)
+        request = lambda u: Request(jax.random.fold_in(row_key, u), key, worker, (visit + repeat) * size + u)
+        return jax.vmap(lambda u: problem.draw(request(u)))(unit)
 
     for _ in range(axes):
         of = jax.vmap(of)

@@ -20,7 +20,7 @@ def bar(wanted, total, unit):
             raise ImportError('a progress bar needs tqdm: pip install "jaxasgd[cli]", or progress=False.') from error
         yield lambda done, **numbers: None
         return
-    with tqdm(total=total, unit=f" {unit}s", delay=0 if wanted else 2, leave=False, file=sys.stderr) as shown:
+    with tqdm(total=total, unit=f" {unit}s", delay=0 if wanted else 2, leave=bool(wanted), file=sys.stderr) as shown:
 
         def update(done, **numbers):
             shown.set_postfix({name: f"{value:.4g}" for name, value in numbers.items()}, refresh=False)

@@ -235,3 +235,32 @@ def test_the_callers_arrays_survive():
     for _ in range(2):
         ja.run(problem, schedule, optax.chain(keep, optax.sgd(0.1)), key=KEY)
     assert start.sum() == 3 and problem.start.sum() == 3
+
+
+def test_losses_that_draw():
+    """`loss(params, batch, key)`: another key for every gradient, one fixed key in evaluations."""
+    X, y = cases.regression_data()
+
+    def loss(theta, batch, key):
+        keep = jax.random.bernoulli(key, 0.5, theta.shape)
+        return jnp.mean((batch[0] @ jnp.where(keep, theta, 0.0) - batch[1]) ** 2)
+
+    problem = ja.problems.from_loss(loss, jnp.ones(4), (X, y), batch_size=60, order="cyclic")
+    schedule = ja.simulate(ja.policies.asgd(), ja.times.fixed(1.0, num_workers=1), num_updates=40)
+    run = lambda seed: ja.run(problem, schedule, optax.sgd(1e-6), key=jax.random.key(seed), evaluate=1)
+    one, again, other = run(0), run(0), run(1)
+    np.testing.assert_array_equal(one.params, again.params)
+    assert not np.array_equal(one.params, other.params)
+    moved = np.abs(np.asarray(one.params) - 1) > 0
+    assert moved.all()  # each coordinate was kept at least once in 40 draws
+
+
+def test_progress_bar(capsys):
+    """Shown when asked for, silent when standard error is no terminal."""
+    problem, *_ = cases.PROBLEMS["quadratic"]()
+    schedule = ja.simulate(ja.policies.asgd(), cases.CLOCKS["equal"](), num_updates=100)
+    ja.run(problem, schedule, optax.sgd(0.1), key=KEY)
+    assert capsys.readouterr().err == ""
+    ja.run(problem, schedule, optax.sgd(0.1), key=KEY, progress=True)
+    said = capsys.readouterr().err
+    assert "100/100" in said and "loss=" in said and "time=" in said

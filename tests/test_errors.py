@@ -153,6 +153,7 @@ TABLE = {
     "start": (lambda: quadratic(dim=3, start=np.ones(2)), ["start", "[3]", "(2,)"]),
     "two optima": (lambda: quadratic(dim=1, centers=[[1.0]], optimum=[1.0]), ["centers= or optimum=, not both"]),
     # run
+    "key of another kind": (lambda: run(key=jax.random.key(0, impl="rbg")), ["threefry", "vmap", "key<rbg>"]),
     "integer key": (lambda: run(key=0), ["typed JAX key", "jax.random.key(0)", "got 0"]),
     "legacy key": (lambda: run(key=jax.random.PRNGKey(0)), ["jax.random.key(0)", "uint32 of shape (2,)"]),
     "many keys": (lambda: run(key=jax.random.split(KEY, 3)), ["one typed JAX key", "shape (3,)"]),

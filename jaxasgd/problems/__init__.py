@@ -1,6 +1,6 @@
 """Problems: what is minimised, and on which data."""
 
-from .base import Job, Order, Problem
+from .base import Order, Problem, Request
 from .data import Dataset, binary_labels, folder, idx, images, libsvm, mnist, shard, sklearn_set
 from .finite import from_loss
 from .nets import classifier, mlp
@@ -9,9 +9,9 @@ from .regression import linear, logistic, squared_error, toy_regression
 
 __all__ = [
     "Dataset",
-    "Job",
     "Order",
     "Problem",
+    "Request",
     "binary_labels",
     "classifier",
     "folder",

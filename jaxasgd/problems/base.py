@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 
-class Job(NamedTuple):
+class Request(NamedTuple):
     """Which sample is asked for: all that a draw may depend on, so that equivalent methods draw the same.
 
     `key` belongs to (worker, visit, repeat, unit) alone, `run` to the whole run; `turn` counts the worker's units
@@ -31,7 +31,7 @@ class Problem:
     `kind` is a hashable object with four pure functions, traced by the engine:
 
         init(data, key) -> params                    where `start` is None
-        draw(data, job) -> sample                    indices or noise; in batches, off the row
+        draw(data, request) -> sample                indices or noise; in batches, off the row
         gradient(data, params, sample) -> gradient   at one sample (a mini-batch, usually)
         evaluate(data, params) -> {"loss": ..., ...} the whole objective and metrics, off the clock
 
@@ -55,9 +55,9 @@ class Problem:
         """Initial parameters; they depend on `key` only where the problem was given a function of it."""
         return self.kind.init(self.data, key) if self.start is None else jax.tree.map(jnp.asarray, self.start)
 
-    def draw(self, job: Job):
-        """The sample of a job: indices or noise."""
-        return self.kind.draw(self.data, job)
+    def draw(self, request: Request):
+        """The sample that was asked for: indices or noise."""
+        return self.kind.draw(self.data, request)
 
     def sample_gradient(self, params, sample):
         """The stochastic gradient at one sample."""
@@ -94,22 +94,22 @@ class Order:
     how: str
     batch_size: int
 
-    def draw(self, data, job: Job):
+    def draw(self, data, request: Request):
         """Sample numbers, i4 [batch_size]."""
         if self.how == "given":
             order = data["order"]
-            place = job.turn * self.batch_size + jnp.arange(self.batch_size)
-            return order[job.worker % order.shape[0], place % order.shape[1]]
+            place = request.turn * self.batch_size + jnp.arange(self.batch_size)
+            return order[request.worker % order.shape[0], place % order.shape[1]]
         shards = data["shards"]
-        shard = job.worker % shards["first"].shape[0]
+        shard = request.worker % shards["first"].shape[0]
         first, length = shards["first"][shard], shards["length"][shard]
         if self.how == "random":
-            place = jax.random.randint(job.key, (self.batch_size,), 0, length)
+            place = jax.random.randint(request.key, (self.batch_size,), 0, length)
         else:
-            place = job.turn * self.batch_size + jnp.arange(self.batch_size)
+            place = request.turn * self.batch_size + jnp.arange(self.batch_size)
             epoch, place = place // length, place % length
             if self.how == "shuffled":
-                stream = jax.random.bits(jax.random.fold_in(job.run, job.worker))
+                stream = jax.random.bits(jax.random.fold_in(request.run, request.worker))
                 place = jax.vmap(shuffle, (None, 0, 0, None))(stream, epoch, place, length)
         return shards["members"][first + place]
 

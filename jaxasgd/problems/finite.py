@@ -30,16 +30,16 @@ class FiniteSum:
     def init(self, data, key):
         return self.initialize(key)
 
-    def draw(self, data, job):
-        index = self.order.draw(data, job)
-        return (index, jax.random.key_data(jax.random.fold_in(job.key, 1))) if self.keyed else (index,)
+    def draw(self, data, request):
+        index = self.order.draw(data, request)
+        return (index, jax.random.fold_in(request.key, 1)) if self.keyed else (index,)
 
     def gradient(self, data, params, sample):
         return jax.grad(self.sample_loss)(params, data, sample)
 
     def sample_loss(self, params, data, sample):
         batch = jax.tree.map(lambda a: a[sample[0]], data["samples"])
-        return self.loss(params, batch, *(jax.random.wrap_key_data(k) for k in sample[1:]))
+        return self.loss(params, batch, *sample[1:])
 
     def describe(self, data):
         name = getattr(self.loss, "__name__", type(self.loss).__name__)

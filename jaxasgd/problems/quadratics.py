@@ -25,10 +25,10 @@ class Quadratic:
         ends = jnp.zeros_like(z[:1])
         return (2 * z - jnp.concatenate([ends, z[:-1]]) - jnp.concatenate([z[1:], ends])) / 4
 
-    def draw(self, data, job):
-        sample = {"worker": job.worker}
+    def draw(self, data, request):
+        sample = {"worker": request.worker}
         if self.noisy:
-            sample["xi"] = jax.random.normal(job.key, data["mean"].shape, data["mean"].dtype)
+            sample["xi"] = jax.random.normal(request.key, data["mean"].shape, data["mean"].dtype)
         return sample
 
     def gradient(self, data, params, sample):
