@@ -4,7 +4,7 @@ Claim     Exact staleness costs little: an update of simulated asynchronous SGD 
           `lax.scan` of SGD on the same batches (100 000 parameters; 1.5 times for 1 000), and at least 5 times less
           than an event loop in NumPy with a heap.
 Command   python experiments/speed.py
-Cost      about 3 minutes on 2 CPU cores; --quick about 40 seconds.
+Cost      about 2 minutes on 2 CPU cores; --quick about 40 seconds.
 Expected  bare scan / engine, 16 workers: 1.25 or less at 101 770 parameters, 1.5 or less at 1 000; NumPy / engine: 5 or
           more. What came is in results/speed/speed.csv; machines are noisy, so look at the quartiles.
 

@@ -14,7 +14,7 @@ from .methods import Method
 from .planning import align, plan
 from .progress import bar
 from .results import AXES, Comparison, Run, environment
-from .simulation import simulate
+from .simulation import check_times, simulate
 
 
 def compare(
@@ -81,8 +81,7 @@ def compare(
     whole("points", points, 1, hint=": looks at each run")
     key = jax.random.key(0) if key is None else key
     check_key(key)
-    if not hasattr(times, "durations"):
-        raise ValueError(f"times is a worker-time model, ja.times.exponential(1.0, num_workers=4); got {shown(times)}.")
+    check_times(times)
     if evaluate is None:
         evaluate = np.linspace(0, until, points + 1) if until is not None else max(1, num_updates // points)
     bound = {name: method.bind(times.num_workers, times) for name, method in methods.items()}

@@ -15,7 +15,7 @@ import numpy as np
 
 from . import program
 from .checks import real, shown
-from .methods.base import Late, Method
+from .methods.base import Method
 from .parts import trace_parts
 from .planning import ARRAYS, Plan, plan
 from .policies import asgd
@@ -172,11 +172,7 @@ def prepare(problem, made: Plan, rule, devices=None):
 
 def as_method(rule, num_workers) -> Method:
     method = replace(rule, policy=asgd()) if isinstance(rule, Method) else Method(asgd(), rule)
-    method = method.bind(num_workers, None)
-    late = [name for name in ("rule", "arrival", "work", "send") if isinstance(getattr(method, name), Late)]
-    if late:
-        raise ValueError(f"the method's {late} could not be bound; call method.bind(num_workers, times) first.")
-    return method
+    return method.bind(num_workers, None)
 
 
 def check_key(key):
@@ -251,7 +247,7 @@ def eager_run(parts, made, problem, key, consts, look, targets, progress) -> His
     lean = replace(made, **(dict.fromkeys(ARRAYS) | on_device))
     # what samples depend on, and no more: drawing them is compiled once for all rules and policies
     who = {name: lean.rows[name] for name in program.WHO}
-    numbers = replace(lean, rows=who, tags={}, num_cells=0, every=True, lone=True, all_used=True)
+    numbers = replace(lean, rows=who, tags={}, num_cells=0, every=True, lone=True, all_used=True, own=True)
     carry = program.compiled_start(parts, lean, problem, key, consts)
     carry = jax.tree.map(jnp.copy, carry)  # donated below: nothing of the caller's may be in it
     looks, status, e = [], Status.OK, 0

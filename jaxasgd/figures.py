@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from textwrap import fill
 
-INK, GREY, FAINT = "#262626", "#6e6e6e", "#e4e4e4"
+INK, GREY = "#262626", "#6e6e6e"
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito: safe for the colour-blind
 DASHES = ("-", (0, (5, 1.2)), (0, (1, 1)))  # beyond six methods the colours come again, dashed
 SMALL, TEXT = 6.5, 7.5  # points

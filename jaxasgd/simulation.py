@@ -48,8 +48,7 @@ def simulate(
         >>> int(schedule.delay.sum() + ages.sum())  # (n - 1) T, exactly
         3000
     """
-    if not hasattr(times, "durations"):
-        raise ValueError(f"times is a worker-time model, ja.times.exponential(1.0, num_workers=4); got {shown(times)}.")
+    check_times(times)
     if hasattr(policy, "bind"):
         policy = policy.bind(times.num_workers, times).policy
     if not isinstance(policy, Policy):
@@ -66,6 +65,12 @@ def simulate(
     status, end = server.play(num_updates, until, max_arrivals)
     info = dict(policy.info) | {"times": {"name": times.name, **times.args}, "seed": seed, "reads": reads}
     return server.schedule(status, end, info)
+
+
+def check_times(times):
+    """A clock that says how many workers there are, and how long each of their jobs takes."""
+    if not hasattr(times, "durations"):
+        raise ValueError(f"times is a worker-time model, ja.times.exponential(1.0, num_workers=4); got {shown(times)}.")
 
 
 class Server:
