@@ -82,6 +82,15 @@ def flag(name, value) -> bool:
     return bool(value)
 
 
+def transformation(what, rule):
+    """An optax transformation, with extra arguments supported."""
+    import optax
+
+    if not (callable(getattr(rule, "init", None)) and callable(getattr(rule, "update", None))):
+        raise ValueError(f"{what} is an optax transformation, optax.sgd(0.1) for example; got {shown(rule)}.")
+    return optax.with_extra_args_support(rule)
+
+
 def kind(name, value, kinds, what):
     """An object of the right class, or a message that says what would be right."""
     if not isinstance(value, kinds):

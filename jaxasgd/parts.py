@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from .canonical import Traced, trace
-from .checks import shown
-from .methods.base import Method, check_rule
+from .checks import shown, transformation
+from .methods.base import Method
 from .work import gradient
 
 
@@ -47,7 +47,7 @@ sealed_gradient = jax.jit(sample_gradient)  # traced once for a kind of problem,
 
 def trace_parts(method: Method, plan, problem, params, sample, devices) -> tuple[Parts, Consts]:
     """Trace the parts on the shapes of this run; errors in them surface here, before compiling."""
-    rule = check_rule(method.rule)
+    rule = transformation("a rule", method.rule)
     init, init_consts, state = trace(rule.init, params)
     work_init, work_init_consts, workers = trace(lambda p: method.work.init(p, plan.num_workers), params)
     sent, send, send_consts = params, None, []
@@ -59,7 +59,7 @@ def trace_parts(method: Method, plan, problem, params, sample, devices) -> tuple
     arrival_init = arrival_update = None
     arrival_consts = ([], [])
     if method.arrival is not None:
-        arrival = check_rule(method.arrival, "an arrival rule")
+        arrival = transformation("an arrival rule", method.arrival)
         arrival_init, start_consts, arrival_state = trace(arrival.init, params)
         delay = row_shape(plan.rows["delay"])
         extras = extra_arguments(plan, sent) | {"delay": delay, "read": delay}

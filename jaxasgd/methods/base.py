@@ -6,9 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-import optax
-
-from ..checks import shown
+from ..checks import shown, transformation
 from ..policies import Policy
 from ..work import Work, gradient
 
@@ -92,9 +90,9 @@ class Method:
                 f"a method's send is a function (params, rule_state, worker_state); got {shown(self.send)}."
             )
         if not isinstance(self.rule, Late):
-            check_rule(self.rule, "a method's rule")
+            transformation("a method's rule", self.rule)
         if not (self.arrival is None or isinstance(self.arrival, Late)):
-            check_rule(self.arrival, "a method's arrival")
+            transformation("a method's arrival", self.arrival)
 
     def bind(self, num_workers: int, times=None) -> Method:
         """The method for so many workers and this clock, with no late part left."""
@@ -104,10 +102,3 @@ class Method:
             if isinstance(getattr(self, part.name), Late)
         }
         return replace(self, **made)
-
-
-def check_rule(rule, what="a rule") -> optax.GradientTransformationExtraArgs:
-    """The rule with extra arguments supported; anything that is no optax transformation is an error."""
-    if not (callable(getattr(rule, "init", None)) and callable(getattr(rule, "update", None))):
-        raise ValueError(f"{what} is an optax transformation, optax.sgd(0.1) for example; got {shown(rule)}.")
-    return optax.with_extra_args_support(rule)

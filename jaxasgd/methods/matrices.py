@@ -7,9 +7,9 @@ import math
 import optax
 
 from .. import policies, rules
-from ..checks import positive, shown
+from ..checks import positive, shown, transformation
 from . import papers
-from .base import Method, check_rule
+from .base import Method
 from .citations import published
 
 
@@ -143,7 +143,7 @@ def one_step_delay(learning_rate, optimizer, *, strength=0.0, batch=None) -> Met
             f"one_step_delay takes an optimizer as a function of the learning rate, optax.adamw or "
             f"lambda lr: optax.adamw(lr, b1=0.95); got {shown(optimizer)}."
         )
-    inner = check_rule(optimizer(learning_rate), "what one_step_delay's optimizer makes of a learning rate")
+    inner = transformation("what one_step_delay's optimizer makes of a learning rate", optimizer(learning_rate))
     return Method(policies.double_buffered(batch), optax.chain(inner, rules.error_feedback(strength)))
 
 

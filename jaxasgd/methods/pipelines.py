@@ -12,7 +12,7 @@ from ..policies.pipelines import stage_delays, stage_numbers
 from ..problems import Split
 from ..work import both_passes
 from . import papers
-from .base import Method, check_rule
+from .base import Method
 from .citations import published
 
 
@@ -24,7 +24,7 @@ def by_stage(stages, numbers):
 def assembled(stages, delays, weights, rule, send=None, backward=None, **options) -> Method:
     """A pipeline, whose workers are sent two halves where its passes use weights of their own."""
     policy = policies.pipelined(stages, delays=delays, weights=weights, **options)
-    rule = fitted(stages, check_rule(rule))
+    rule = fitted(stages, optax.with_extra_args_support(rule))
     if weights != "latest":
         return Method(policy, rule, send=send)
     at = lambda part, *states: states[0] if part is None else part(*states)

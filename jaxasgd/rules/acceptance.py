@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ..checks import scalar, shown
-from .compensation import present, wide
+from ..checks import scalar, transformation
+from .arrays import present, wide
 
 
 def accept_near(inner, radius) -> optax.GradientTransformationExtraArgs:
@@ -33,12 +33,8 @@ def accept_near(inner, radius) -> optax.GradientTransformationExtraArgs:
         >>> [rule.update(g, rule.init(params), params, stale=params + away)[0].item() for away in (1.0, 1.5)]
         [-0.5, 0.0]
     """
-    if not (callable(getattr(inner, "init", None)) and callable(getattr(inner, "update", None))):
-        raise ValueError(
-            f"accept_near wraps an optax transformation, accept_near(optax.sgd(0.1), radius); got {shown(inner)}."
-        )
+    inner = transformation("what accept_near wraps", inner)
     scalar("radius", radius, "a distance, 0 or more (inf accepts everything)", lambda number: number >= 0)
-    inner = optax.with_extra_args_support(inner)
 
     def update(updates, state, params=None, *, stale, **extra):
         present(params, "accept_near")

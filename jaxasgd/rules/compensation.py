@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from ..checks import scalar, share
+from .arrays import present, wide
 
 
 def compensate_delay(strength=0.04, *, decay=None) -> optax.GradientTransformationExtraArgs:
@@ -66,14 +67,3 @@ def compensate_delay(strength=0.04, *, decay=None) -> optax.GradientTransformati
         return updates, state
 
     return optax.GradientTransformationExtraArgs(init, update)
-
-
-def present(params, rule):
-    """The parameters, or an error: optax allows None where a rule can do without."""
-    if params is None:
-        raise ValueError(f"{rule} needs the parameters, update(updates, state, params, ...); got None.")
-
-
-def wide(array):
-    """The array's dtype, float32 at least: what is squared and summed in."""
-    return jnp.promote_types(array.dtype, jnp.float32)

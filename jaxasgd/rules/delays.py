@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from optax.tree_utils import tree_cast_like
 
-from ..checks import flag, known, shown, whole
+from ..checks import flag, known, shown, transformation, whole
 from ..tables import put, take
-from .compensation import present
+from .arrays import present
 
 
 class DelayedState(NamedTuple):
@@ -80,11 +81,7 @@ def delay_gradients(inner, delay, *, stale=False) -> optax.GradientTransformatio
         -1.0
         -2.0
     """
-    if not (callable(getattr(inner, "init", None)) and callable(getattr(inner, "update", None))):
-        raise ValueError(
-            f"delay_gradients wraps an optax transformation, delay_gradients(optax.sgd(0.1), 4); got {shown(inner)}."
-        )
-    inner = optax.with_extra_args_support(inner)
+    inner = transformation("what delay_gradients wraps", inner)
     kept, table = flag("stale", stale), row_delays(delay)
     if table is None:
         delay = jax.tree.map(
@@ -122,9 +119,9 @@ def delay_gradients(inner, delay, *, stale=False) -> optax.GradientTransformatio
 
         def applied(late, memory):
             told = extra | {"delay": version - late.read, "version": version, "read": late.read}
-            told |= {"stale": like(late.stale, now.stale)} if kept else {}
+            told |= {"stale": tree_cast_like(late.stale, now.stale)} if kept else {}
             try:
-                return inner.update(like(late.updates, updates), memory, params, **told)
+                return inner.update(tree_cast_like(late.updates, updates), memory, params, **told)
             except TypeError as error:
                 if kept or "keyword-only argument" not in str(error) or "'stale'" not in str(error):
                     raise
@@ -189,10 +186,6 @@ def held(now):
     Where XLA is free to write it before, it copies the whole queue at every call.
     """
     return jax.lax.optimization_barrier(now)
-
-
-def like(tree, others):
-    return jax.tree.map(lambda a, b: a.astype(b.dtype), tree, others)
 
 
 def read_now(extra, version):

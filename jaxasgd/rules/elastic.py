@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from ..checks import positive
-from .compensation import present
+from .arrays import present
 
 
 class Replica(NamedTuple):

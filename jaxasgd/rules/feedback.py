@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from ..checks import scalar
-from .compensation import wide
+from .arrays import wide
 
 
 class FeedbackState(NamedTuple):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from ..checks import positive, scalar, share
-from .compensation import present, wide
+from .arrays import present, zeros
 
 
 class GapState(NamedTuple):
@@ -61,8 +61,7 @@ def gap_aware(learning_rate, momentum=None, *, decay=0.999, epsilon=1e-8) -> opt
     positive("epsilon", epsilon)
 
     def init(params):
-        zeros = lambda: jax.tree.map(lambda p: jnp.zeros(jnp.shape(p), wide(p)), params)
-        return GapState(jnp.zeros((), jnp.int32), zeros(), None if momentum is None else zeros())
+        return GapState(jnp.zeros((), jnp.int32), zeros(params), None if momentum is None else zeros(params))
 
     def update(updates, state, params=None, *, stale, **extra):
         present(params, "gap_aware")

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from optax.tree_utils import tree_cast_like
 
 from ..checks import whole
 from ..tables import apart, put, take
+from .arrays import zeros
 
 
 class RoundsState(NamedTuple):
@@ -45,9 +47,7 @@ def empty(params, *axes):
 
 def empty_total(params, *axes):
     """Zeros for sums in three parts, in float32 or the parameters' dtype, whichever is wider."""
-    wide = lambda p: jnp.promote_types(jnp.result_type(p), jnp.float32)
-    zeros = lambda: jax.tree.map(lambda p: jnp.zeros((*axes, *jnp.shape(p)), wide(p)), params)
-    return zeros(), zeros(), zeros()
+    return tuple(zeros(params, *axes) for _ in range(3))
 
 
 def exact(a, b):
@@ -75,11 +75,6 @@ def negative(row):
     return jax.tree.map(jnp.negative, row)
 
 
-def like(row, others):
-    """A row in the dtypes of others."""
-    return jax.tree.map(lambda a, b: a.astype(b.dtype), row, others)
-
-
 def mean(total, number, updates):
     """The sum over `number` entries, divided; in the dtypes of the updates."""
 
@@ -87,7 +82,7 @@ def mean(total, number, updates):
         high, rest = exact(high, middle)  # which cancel where the sum has shrunk
         return (high + (rest + low)) / jnp.asarray(number, high.dtype)
 
-    return like(jax.tree.map(share, *total), updates)
+    return tree_cast_like(jax.tree.map(share, *total), updates)
 
 
 def average_rounds(num_workers) -> optax.GradientTransformationExtraArgs:
@@ -167,7 +162,7 @@ def average_latest(num_workers) -> optax.GradientTransformationExtraArgs:
     def update(updates, state, params=None, *, worker, **extra):
         def replaced(updates, state):
             old = take(state.table, worker)
-            new = like(updates, old)
+            new = tree_cast_like(updates, old)
             return new, add(add(state.total, negative(old)), new)
 
         new, total = apart(worker, num_workers, replaced, updates, state)
@@ -223,7 +218,7 @@ def average_young(num_workers, max_age) -> optax.GradientTransformationExtraArgs
 
         def replaced(updates, state):
             total, _ = jax.lax.while_loop(lambda carry: carry[1].any(), drop, (state.total, out_now))
-            new = like(updates, state.table)
+            new = tree_cast_like(updates, state.table)
             return new, add(total, jax.tree.map(lambda m: jnp.where(young, m, jnp.zeros_like(m)), new))
 
         new, total = apart(worker, num_workers, replaced, updates, state)

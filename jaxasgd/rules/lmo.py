@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from ..checks import share, whole, word
-from .compensation import wide
+from .arrays import wide
 
 BALLS = ("euclidean", "sign", "spectral")
 

@@ -15,7 +15,7 @@ import optax
 
 from ..checks import flag, positive, share, shown, whole
 from ..tables import apart, put, take
-from .compensation import present, wide
+from .arrays import present, zeros
 from .gaps import by_gap
 from .gradient_tables import add, empty_total, exact, negative
 
@@ -38,10 +38,6 @@ class CycleState(NamedTuple):
     buffer: Any
     gathered: Any
     ahead: Any
-
-
-def zeros(params, *axes):
-    return jax.tree.map(lambda p: jnp.zeros((*axes, *jnp.shape(p)), wide(jnp.asarray(p))), params)
 
 
 def check_rate(rule, learning_rate):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from ..checks import share
-from .compensation import present
+from .arrays import present
 
 
 def mix_models(mixing=0.6) -> optax.GradientTransformationExtraArgs:

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import optax
 
 from ..checks import flag, scalar
-from .lookahead import check_rate, rate_at, zeros
+from .arrays import zeros
+from .lookahead import check_rate, rate_at
 
 
 class HeavyBallState(NamedTuple):

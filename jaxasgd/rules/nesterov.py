@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from ..checks import share
-from .compensation import wide
+from .arrays import zeros
 
 
 class NesterovState(NamedTuple):
@@ -50,8 +50,7 @@ def discounted_nesterov(momentum) -> optax.GradientTransformationExtraArgs:
     at = momentum if callable(momentum) else lambda count: momentum
 
     def init(params):
-        zeros = lambda: jax.tree.map(lambda p: jnp.zeros(jnp.shape(p), wide(jnp.asarray(p))), params)
-        return NesterovState(jnp.zeros((), jnp.int32), zeros(), zeros())
+        return NesterovState(jnp.zeros((), jnp.int32), zeros(params), zeros(params))
 
     def update(updates, state, params=None, **extra):
         now, then = at(state.count), at(state.count + 1)

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import optax
 
 from ..checks import scalar, whole, word
-from .lookahead import check_rate, rate_at, zeros
+from .arrays import zeros
+from .lookahead import check_rate, rate_at
 
 
 def ordered_momentum(learning_rate, momentum, group, *, rounding="down") -> optax.GradientTransformationExtraArgs:

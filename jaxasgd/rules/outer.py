@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from ..checks import share, whole
-from .compensation import wide
+from .arrays import zeros
 
 
 class DelayedNesterovState(NamedTuple):
@@ -56,8 +56,7 @@ def delayed_nesterov(momentum=0.9, buffer=1, activation=0.0) -> optax.GradientTr
     share("activation", activation)
 
     def init(params):
-        zeros = lambda: jax.tree.map(lambda p: jnp.zeros(jnp.shape(p), wide(p)), params)
-        return DelayedNesterovState(jnp.zeros((), jnp.int32), zeros(), zeros())
+        return DelayedNesterovState(jnp.zeros((), jnp.int32), zeros(params), zeros(params))
 
     def update(updates, state, params=None, **extra):
         full = state.count + 1 == buffer

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ..checks import known, positive, scalar, share, shown, whole
+from ..checks import known, positive, scalar, share, shown, transformation, whole
 from ..groups import spread
-from .compensation import wide
+from .arrays import zeros
 
 
 class DriftState(NamedTuple):
@@ -106,8 +106,7 @@ def follow_drift(steps, decay=0.0, start=0) -> optax.GradientTransformationExtra
     start = whole("start", start, hint=", a version")
 
     def init(params):
-        zeros = lambda: jax.tree.map(lambda p: jnp.zeros(jnp.shape(p), wide(jnp.asarray(p))), params)
-        return DriftState(zeros(), zeros())
+        return DriftState(zeros(params), zeros(params))
 
     def update(updates, state, params=None, *, version, **extra):
         leaves, tree = jax.tree.flatten(updates)
@@ -135,14 +134,10 @@ def tell_delays(inner, delays) -> optax.GradientTransformationExtraArgs:
         >>> rule.update(jnp.ones(3), rule.init(params), params)[0].tolist()
         [1.75, 1.5, 1.0]
     """
-    if not (callable(getattr(inner, "init", None)) and callable(getattr(inner, "update", None))):
-        raise ValueError(
-            f"tell_delays wraps an optax transformation, ja.rules.spike_compensation(0.9) for one; got {shown(inner)}."
-        )
+    inner = transformation("what tell_delays wraps", inner)
     delays = check_groups(
         "delays", delays, "finite numbers, 0 or more", lambda array: np.isfinite(array) & (array >= 0)
     )
-    inner = optax.with_extra_args_support(inner)
 
     def update(updates, state, params=None, **extra):
         return inner.update(updates, state, params, **(extra | {"delay": delays}))

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ..checks import positive, shown
-from .compensation import present, wide
+from ..checks import positive, shown, transformation
+from .arrays import present, wide
 from .delays import like_params
 
 
@@ -52,11 +52,7 @@ def predict_weights(inner, horizon) -> optax.GradientTransformationExtraArgs:
         >>> (params + updates).tolist(), ja.rules.true_weights(state, params).tolist()
         ([-0.5], [0.5])
     """
-    if not (callable(getattr(inner, "init", None)) and callable(getattr(inner, "update", None))):
-        raise ValueError(
-            f"predict_weights wraps an optax transformation, predict_weights(optax.sgd(0.1), 4); got {shown(inner)}."
-        )
-    inner = optax.with_extra_args_support(inner)
+    inner = transformation("what predict_weights wraps", inner)
     jax.tree.map(lambda number: positive("a horizon", number), horizon)
 
     def init(params):

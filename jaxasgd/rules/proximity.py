@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ..checks import positive, shown
+from ..checks import positive, shown, transformation
 
 
 def soft_threshold(strength):
@@ -52,11 +52,9 @@ def proximal(inner, prox) -> optax.GradientTransformationExtraArgs:
         >>> optax.apply_updates(x, updates).tolist()
         [1.0, 0.0]
     """
-    if not (callable(getattr(inner, "init", None)) and callable(getattr(inner, "update", None))):
-        raise ValueError(f"inner is an optax transformation, optax.sgd(0.1) for example; got {shown(inner)}.")
+    inner = transformation("inner", inner)
     if not callable(prox):
         raise ValueError(f"prox is a function (params, step), soft_threshold(0.1) for example; got {shown(prox)}.")
-    inner = optax.with_extra_args_support(inner)
     probe = lambda of: of((), float)
 
     def init(params):

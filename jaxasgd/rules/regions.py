@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from optax.tree_utils import tree_cast_like
 
-from ..checks import share, shown, whole
+from ..checks import share, shown, transformation, whole
 from ..tables import apart, put, take
 
 
@@ -69,10 +70,7 @@ def merge_regions(regions, local, outer, *, period, mixing) -> optax.GradientTra
     rows = max(regions) + 1
     period = whole("period", period, 1, hint=" updates of a region between its pushes")
     share("mixing", mixing)
-    for name, rule in (("local", local), ("outer", outer)):
-        if not (callable(getattr(rule, "init", None)) and callable(getattr(rule, "update", None))):
-            raise ValueError(f"{name} is an optax transformation, optax.sgd(0.1) for example; got {shown(rule)}.")
-    local, outer = optax.with_extra_args_support(local), optax.with_extra_args_support(outer)
+    local, outer = transformation("local", local), transformation("outer", outer)
 
     def init(params):
         table = lambda tree: jax.tree.map(lambda a: jnp.broadcast_to(a, (rows, *jnp.shape(a))), tree)
@@ -89,7 +87,7 @@ def merge_regions(regions, local, outer, *, period, mixing) -> optax.GradientTra
         def push(model, merged, memory):
             change = jax.tree.map(jnp.subtract, merged, model)
             step, memory = outer.update(change, memory, params, **extra)
-            step = like(step, params)
+            step = tree_cast_like(step, params)
             mix = lambda m, p: ((1.0 - mixing) * m + mixing * p).astype(m.dtype)
             return step, jax.tree.map(mix, model, optax.apply_updates(params, step)), memory
 
@@ -107,11 +105,6 @@ def merge_regions(regions, local, outer, *, period, mixing) -> optax.GradientTra
 
         step, row, far = apart(region, rows, served, updates, state)
         tables = put((state.model, state.merged, state.local, state.count), region, row)
-        return like(step, updates), RegionsState(*tables, far, row[0])
+        return tree_cast_like(step, updates), RegionsState(*tables, far, row[0])
 
     return optax.GradientTransformationExtraArgs(init, update)
-
-
-def like(tree, others):
-    """A pytree in the dtypes of another."""
-    return jax.tree.map(lambda a, b: a.astype(b.dtype), tree, others)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from ..checks import scalar, whole, word
-from .compensation import wide
+from .arrays import wide
 from .lmo import as_matrix
 
 ROUNDING = 4  # coordinates of a rotated matrix are off by so many eps of its norm

@@ -8,7 +8,7 @@ import optax
 
 from ..checks import positive, share
 from ..groups import spread
-from .compensation import wide
+from .arrays import zeros
 from .delays import like_params
 
 
@@ -51,7 +51,7 @@ def spike_compensation(momentum, delay=None) -> optax.GradientTransformationExtr
     def init(params):
         if delay is not None:
             like_params("delay", delay, params)
-        return optax.TraceState(jax.tree.map(lambda p: jnp.zeros(jnp.shape(p), wide(jnp.asarray(p))), params))
+        return optax.TraceState(zeros(params))
 
     def step(updates, state, delays):
         trace = jax.tree.map(lambda v, g: (momentum * v + g.astype(v.dtype)).astype(v.dtype), state.trace, updates)

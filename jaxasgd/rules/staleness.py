@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from ..checks import flag, positive, scalar
-from .compensation import wide
+from .arrays import wide
 
 
 def scaled(factor) -> optax.GradientTransformationExtraArgs:

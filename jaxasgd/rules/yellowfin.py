@@ -10,7 +10,7 @@ import optax
 
 from ..checks import positive, scalar, whole
 from ..tables import apart, put, take
-from .lookahead import zeros
+from .arrays import zeros
 from .medians import median
 from .momentum import inertia
 
@@ -119,10 +119,6 @@ def stepped(moved, g, momentum, rate):
     return jax.tree.map(lambda m, g: (momentum * m - rate * g.astype(m.dtype)).astype(m.dtype), moved, g)
 
 
-def like(moved, updates):
-    return jax.tree.map(lambda m, g: m.astype(g.dtype), moved, updates)
-
-
 def check_tuner(learning_rate, momentum, decay, window, epsilon):
     if callable(learning_rate):
         raise ValueError("YellowFin tunes the learning rate itself: give the first one, a number; got a schedule.")
@@ -178,7 +174,9 @@ def open_loop_yellowfin(
     def update(updates, state, params=None, **extra):
         tuner, moved = state
         moved = stepped(moved, updates, tuner.momentum, tuner.learning_rate)
-        return like(moved, updates), YellowFinState(tuned(tuner, updates, decay, epsilon), moved)
+        return optax.tree_utils.tree_cast_like(moved, updates), YellowFinState(
+            tuned(tuner, updates, decay, epsilon), moved
+        )
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -260,7 +258,7 @@ def closed_loop_yellowfin(
             jax.lax.dynamic_update_index_in_dim(state.rates, rate, t % memory, 0),
             t + 1,
         )
-        return like(new, updates), state
+        return optax.tree_utils.tree_cast_like(new, updates), state
 
     return optax.GradientTransformationExtraArgs(init, update)
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ..checks import positive, share, shown, whole
+from ..checks import positive, share, transformation, whole
 from .base import Work
 
 
@@ -92,11 +92,9 @@ def elastic_rounds(steps, optimizer, moving_rate, momentum=None) -> Work:
 
 def check(steps, optimizer, momentum):
     steps = whole("steps", steps, 1, hint=" local steps")
-    if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
-        raise ValueError(f"optimizer is an optax transformation, optax.sgd(0.1) for example; got {shown(optimizer)}.")
     if momentum is not None:
         share("momentum", momentum)
-    return steps, optax.with_extra_args_support(optimizer)
+    return steps, transformation("optimizer", optimizer)
 
 
 def start(inner, momentum, params):

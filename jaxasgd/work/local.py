@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ..checks import known, shown, whole
+from ..checks import known, shown, transformation, whole
 from .base import Work, no_state
 
 
@@ -42,9 +42,7 @@ def local_steps(steps, optimizer, *, keep=False) -> Work:
         steps = tuple(whole(f"steps[{i}]", each, 1, hint=" local steps") for i, each in enumerate(steps))
     else:
         steps = whole("steps", steps, 1, hint=", or one for each worker")
-    if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
-        raise ValueError(f"optimizer is an optax transformation, optax.sgd(0.1) for example; got {shown(optimizer)}.")
-    inner = optax.with_extra_args_support(optimizer)
+    inner = transformation("optimizer", optimizer)
 
     def start(params, num_workers):
         state = inner.init(params)
