@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import heapq
 import math
-from collections import deque
-from itertools import count
 
 import numpy as np
 
-from .checks import real, shown, whole
-from .policies.base import GRADIENT, TIMEOUT, Decision, Event, Job, Policy
-from .schedule import CANCELLED, COLUMNS, QUEUED, RUNNING, UNFINISHED_COLUMNS, Schedule
+from . import recording
+from .arrivals import Limits, at_once
+from .checks import real, shown, whole, word
+from .fleet import MANY, Fleet
+from .policies.base import GRADIENT, JOINED, LOST, Decision, Event, Job, Policy
+from .schedule import LOST as GONE
 from .schedule import TIMEOUT as TIMED_OUT
+from .schedule import Schedule
+from .times.clock import Clock
 
-POLICY_STREAM = 1  # the clock's streams are its own (times.py)
+POLICY_STREAM = 1  # the clock's streams are its own (times/base.py)
 NO_UPDATE = 1_000_000  # arrivals without an update after which a run that has no other end is stalled
-MERGE_ABOVE = 100_000  # unfinished jobs kept one by one; beyond, merged per worker and kind
 
 
 def simulate(
@@ -64,12 +65,12 @@ def simulate(
     until = None if until is None else real("until", until, 0, " of seconds")
     max_arrivals = whole("max_arrivals", max_arrivals)
     seed = whole("seed", seed)
-    if reads not in ("after", "before"):
-        raise ValueError(f'reads is "after" or "before"; got {reads!r}.')
-    server = Server(policy, times, seed, reads, units)
-    status, end = server.play(num_updates, until, max_arrivals)
+    word("reads", reads, "after", "before")
+    patience = max(NO_UPDATE, 100 * times.num_workers) if until is None else math.inf
     info = dict(policy.info) | {"times": {"name": times.name, **times.args}, "seed": seed, "reads": reads}
-    return server.schedule(status, end, info)
+    limits = Limits(num_updates, math.inf if until is None else until, max_arrivals, patience)
+    made = at_once(policy, times, units, limits, seed, reads, info)
+    return Server(policy, times, seed, reads, units).play(limits, info) if made is None else made
 
 
 def check_times(times):
@@ -79,217 +80,169 @@ def check_times(times):
 
 
 class Server:
-    """The discrete-event loop: versions, workers with their queues, and the rows written so far."""
+    """The discrete-event loop: a policy, the workers, and what is written down."""
 
     def __init__(self, policy, times, seed, reads, units):
-        n = times.num_workers
-        self.units = units  # that a job has, of each worker
-        self.num_workers, self.on, self.reads = n, policy.on, reads
-        self.duration = times.durations(seed)
-        self.now, self.version, self.open = 0.0, 0, []
-        self.heap, self.serial = [], count()
-        self.jobs_started = [0] * n
-        self.running = [None] * n  # (serial, start, read, visit, repeat, size)
-        self.queue = [deque() for _ in range(n)]  # (read, visit, repeat, size, timeout)
-        self.handed = [(-1, -1, 0)] * n  # the last version handed out, its visit, the next repeat
-        self.rows, self.weights = [], []  # (all columns but the weight), which is known for sure when the batch closes
-        self.tags: dict[str, dict[int, float]] = {name: {} for name in policy.tags}
-        self.groups = None  # how many versions a row has read, where that is more than one
-        self.unfinished, self.merged = [], {}
+        self.num_workers, self.on, self.after = times.num_workers, policy.on, reads == "after"
+        self.clock = Clock(times, seed)
+        self.rows, self.losses = recording.Rows(policy.tags), recording.Losses(times.num_workers)
+        self.fleet = Fleet(self.clock, units, self.losses)
+        self.gradients = 0  # that the server has taken in
         rng = np.random.default_rng(np.random.SeedSequence([seed, POLICY_STREAM]))
-        begin = policy.init(n, rng)
+        begin = policy.init(times.num_workers, rng)
         if type(begin) is not tuple or len(begin) != 2:
             raise ValueError(f"a policy's `init` returns (state, start), start being who begins; got {shown(begin)}.")
         self.state, start = begin
-        for job in entries(start, "start"):
-            self.hand_out(job, 0)
+        self.start(start, 0)
 
-    # ------------------------------------------------------------------ workers
+    def play(self, limits, info) -> Schedule:
+        """Run events until a limit."""
+        status, end = self.run(limits)
+        self.fleet.now = end
+        self.fleet.finish()
+        return recording.schedule(self.rows, self.losses, self.num_workers, end, status, info, not self.fleet.simple)
 
-    def hand_out(self, job, version):
-        """Stamp a job with the version it reads; the worker serves it at once if idle."""
-        size, timeout = 1, math.inf
-        if isinstance(job, Job):
-            job, size, timeout = job
-            size = whole("the size of a job", size, 1)
-            if not timeout >= 0:
-                raise ValueError(
-                    f"a job's timeout is a number of seconds, 0 or more (inf: none); got {shown(timeout)}."
-                )
-        if not hasattr(job, "__index__"):
-            raise ValueError(f"an entry of a decision's start is a worker, or a ja.Job; got {shown(job)}.")
-        worker = int(job)
-        if not 0 <= worker < self.num_workers:
-            raise ValueError(f"the policy started worker {worker}; workers are 0...{self.num_workers - 1}.")
-        size *= self.units[worker]
-        last, visit, repeat = self.handed[worker]
-        if version != last:
-            visit, repeat = visit + 1, 0
-        self.handed[worker] = (version, visit, repeat + 1)
-        self.queue[worker].append((version, visit, repeat, size, timeout))
-        if self.running[worker] is None:
-            self.serve(worker)
-
-    def serve(self, worker):
-        """Begin the oldest job in the worker's queue."""
-        read, visit, repeat, size, timeout = self.queue[worker].popleft()
-        seconds = size * self.duration(worker, self.jobs_started[worker])
-        self.jobs_started[worker] += 1
-        serial = next(self.serial)
-        self.running[worker] = (serial, self.now, read, visit, repeat, size)
-        kind = GRADIENT if seconds <= timeout else TIMEOUT
-        finish = self.now + min(seconds, timeout)
-        if finish < math.inf:
-            heapq.heappush(self.heap, (finish, worker, serial, kind))
-
-    def cancel(self, worker):
-        """Drop what a worker is doing and all that waits in its queue."""
-        if not hasattr(worker, "__index__"):
-            raise ValueError(f"an entry of a decision's cancel is a worker; got {shown(worker)}.")
-        worker = int(worker)
-        if not 0 <= worker < self.num_workers:
-            raise ValueError(f"the policy cancelled worker {worker}; workers are 0...{self.num_workers - 1}.")
-        if self.running[worker] is not None:
-            self.end_job(worker, CANCELLED, *self.running[worker][1:])
-            self.running[worker] = None  # its event in the heap is stale by its serial
-        for read, visit, repeat, size, _ in self.queue[worker]:
-            self.end_job(worker, CANCELLED, self.now, read, visit, repeat, size)
-        self.queue[worker].clear()
-
-    def end_job(self, worker, kind, start, read, visit, repeat, size):
-        """Note a job that ends without a gradient."""
-        seconds, age = self.now - start, self.version - read
-        if len(self.unfinished) < MERGE_ABOVE or kind in (RUNNING, QUEUED):
-            self.unfinished.append((worker, kind, read, start, self.now, size, age, 1, seconds))
-        else:
-            size0, age0, count0, seconds0 = self.merged.get((worker, kind), (0, 0, 0, 0.0))
-            self.merged[worker, kind] = (size0 + size, age0 + age, count0 + 1, seconds0 + seconds)
-
-    # ------------------------------------------------------------------- server
-
-    def play(self, num_updates, until, max_arrivals) -> tuple[str, float]:
-        """Run events until a limit; how it ended, and when."""
-        horizon = math.inf if until is None else float(until)
-        patience = max(NO_UPDATE, 100 * self.num_workers) if until is None else math.inf
-        latest = 0  # arrival that made an update
-        for arrival in range(max_arrivals):
-            if self.version >= num_updates:
-                return "finished", self.now
-            if arrival - latest > patience:
-                return "stalled", self.now
-            while self.heap and (self.running[self.heap[0][1]] or (-1,))[0] != self.heap[0][2]:
-                heapq.heappop(self.heap)  # cancelled since
-            if not self.heap:
-                return "stalled", self.now if until is None else horizon
-            if self.heap[0][0] > horizon:
+    def run(self, limits) -> tuple[str, float]:
+        """How it ended, and when."""
+        fleet, horizon = self.fleet, limits.until
+        arrivals = latest = heard = 0  # events; the latest that made an update, the latest gradient
+        while fleet.version < limits.num_updates:
+            if arrivals - latest > limits.patience or arrivals >= limits.max_arrivals or arrivals - heard > NO_UPDATE:
+                return "stalled", fleet.now
+            event = fleet.next()
+            if event is None:
+                return "stalled", fleet.now if horizon == math.inf else horizon
+            time, worker, kind = event
+            if time > horizon:
                 return "finished", horizon
-            self.now, worker, _, kind = heapq.heappop(self.heap)
-            before = self.version
-            self.arrive(worker, kind)
-            if self.version > before:
-                latest = arrival
-        return ("finished" if self.version >= num_updates else "stalled"), self.now
+            before, time = fleet.version, max(time, fleet.now)  # a server that is busy keeps it waiting
+            if kind is JOINED and not self.returned(worker, time):
+                continue
+            if kind is GRADIENT and self.clock.receive is not None:
+                time += self.clock.receive(0, self.gradients)
+            if not self.arrive(worker, kind, time, horizon):
+                return "finished", horizon
+            arrivals += 1
+            if fleet.version > before:
+                latest = arrivals
+            if kind is GRADIENT:
+                heard = arrivals
+        return "finished", fleet.now
 
-    def arrive(self, worker, kind):
-        _, start, read, visit, repeat, size = self.running[worker]
-        self.running[worker] = None
-        version, now, seen = self.version, self.now, read
-        event = Event(kind, now, start, worker, read, visit, repeat, size, version, version - read)
-        answer = self.on(self.state, event)
+    def returned(self, worker, time) -> bool:
+        """Whether the policy hears of a worker that is back: it is still there, and has nothing to do."""
+        fleet = self.fleet
+        fleet.announced.discard(worker)
+        fleet.now = time
+        return fleet.serials[worker] < 0
+
+    def arrive(self, worker, kind, time, horizon) -> bool:
+        """An event: the policy decides, and it is done; False where that takes beyond the horizon."""
+        fleet = self.fleet
+        version = fleet.version
+        if kind is JOINED:
+            start, read, visit, repeat, size = time, version, 0, 0, 0
+        else:
+            start, read, size = fleet.starts[worker], fleet.reads[worker], fleet.sizes[worker]
+            visit, repeat = fleet.visits[worker], fleet.repeats[worker]
+        told = (kind, time, start, worker, read, visit, repeat, size, version, version - read)
+        answer = self.on(self.state, tuple.__new__(Event, told))
         if type(answer) is not tuple or len(answer) != 2 or not isinstance(answer[1], Decision):
             raise ValueError(f"a policy's `on` returns (state, ja.Decision); got {shown(answer)}.")
         self.state, decision = answer
-        for flag in (decision.use, decision.step):
+        use, step, starts, cancels = decision.use, decision.step, decision.start, decision.cancel
+        for flag in (use, step):
             if flag is not True and flag is not False and not isinstance(flag, np.bool_):
                 raise ValueError(f"a decision's use and step are True or False; got {shown(flag)}.")
-        if decision.read is not None:
-            seen = self.versions_read(decision.read)
-        if kind == GRADIENT:
-            self.write(decision, now, start, worker, seen, visit, repeat, size)
+        if step and self.clock.update is not None:
+            time += self.clock.update(0, version)
+        if time > horizon:
+            return False
+        fleet.now = time
+        if kind is GRADIENT:
+            self.gradients += 1
+            busy = 0.0 if fleet.simple else fleet.busy[worker]
+            self.rows.append(decision, use, step, time, start, busy, worker, read, visit, repeat, size)
+            fleet.serials[worker] = -1
         else:
-            if decision.use:
+            if use:
                 raise ValueError(f"the policy used a {kind}: there is no gradient to use; decide use=False.")
-            self.end_job(worker, TIMED_OUT, start, read, visit, repeat, size)
-            if decision.step:  # a bare step: a row of size 0
-                self.write(decision, now, now, worker, read, visit, repeat, 0)
-        if decision.step:
-            self.version += 1
-        for other in entries(decision.cancel, "cancel"):
-            self.cancel(other)
-        reads = self.version if self.reads == "after" else version
-        for job in entries(decision.start, "start"):
-            self.hand_out(job, reads)
-        if self.running[worker] is None and self.queue[worker]:
-            self.serve(worker)
-
-    def versions_read(self, given):
-        """One version for all, or one for each group of leaves or coordinates, as many in every row."""
-        read = np.asarray(given)
-        if read.ndim == 0 and read.dtype.kind in "iu":
-            return int(read)
-        self.groups = len(read) if read.ndim == 1 and self.groups is None else self.groups
-        if read.shape != (self.groups,) or not self.groups or read.dtype.kind not in "iu":
-            raise ValueError(
-                f"Decision.read is a version, or one for each group of leaves or coordinates, [groups], as many in "
-                f"every row; got {shown(given)}."
-            )
-        return read
-
-    def write(self, decision, time, start, worker, read, visit, repeat, size):
-        use, step = bool(decision.use), bool(decision.step)
-        weight = float(decision.weight) if use else 0.0
-        k = len(self.rows)
-        self.rows.append((time, start, worker, read, visit, repeat, size, use, step))
-        self.weights.append(weight)
-        if use and not step:
-            self.open.append(k)
-        for name, value in decision.tags.items():
-            if isinstance(value, str) or np.ndim(value):
-                raise ValueError(f"a tag is a number; got {name!r}: {shown(value)}.")
-            self.tags.setdefault(name, {})[k] = float(value)
-        if decision.weights is not None:
-            weights, members = np.asarray(decision.weights, np.float64), self.open + [k] * (use and step)
-            if not step or weights.shape != (len(members),):
-                raise ValueError(
-                    f"Decision.weights comes with step=True and has one weight for each of the {len(members)} "
-                    f"rows used since the last update; got shape {weights.shape} with step={step}."
-                )
-            for row, weight in zip(members, weights.tolist(), strict=True):
-                self.weights[row] = weight
+            if kind is not JOINED:
+                fleet.give_up(worker, GONE if kind is LOST else TIMED_OUT)
+                fleet.serials[worker] = -1
+            if kind is LOST:
+                fleet.announce(worker)
+            if step:  # a bare step: a row of size 0
+                self.rows.append(decision, False, step, time, time, 0.0, worker, read, visit, repeat, 0)
         if step:
-            self.open.clear()
+            fleet.version = version + 1
+        if cancels.__class__ is not tuple or cancels:
+            self.cancel(cancels)
+        if starts.__class__ is not tuple:
+            self.start(starts, fleet.version if self.after else version, worker if kind is LOST else None)
+        elif starts:
+            reads = fleet.version if self.after else version
+            if kind is not LOST and len(starts) == 1 and starts[0] is worker:  # the one that delivered goes on
+                fleet.hand_out(worker, reads)
+            else:
+                self.start(starts, reads, worker if kind is LOST else None)
+        if fleet.queues:
+            fleet.go_on(worker)
+        return True
 
-    def schedule(self, status, end, info) -> Schedule:
-        self.now = end
-        for worker in range(self.num_workers):
-            if self.running[worker] is not None:
-                self.end_job(worker, RUNNING, *self.running[worker][1:])
-            for read, visit, repeat, size, _ in self.queue[worker]:
-                self.end_job(worker, QUEUED, end, read, visit, repeat, size)
-        for (worker, kind), (size, age, number, seconds) in sorted(self.merged.items()):
-            self.unfinished.append((worker, kind, -1, np.nan, np.nan, size, age, number, seconds))
-        lost = zip(*self.unfinished, strict=True) if self.unfinished else ([] for _ in UNFINISHED_COLUMNS)
-        number = len(self.rows)
-        names = [name for name in COLUMNS if name != "weight"]
-        table = dict(zip(names, zip(*self.rows, strict=True) if number else ([] for _ in names), strict=True))
-        table["weight"] = self.weights
-        if self.groups is not None:  # rows that name one version have read all groups there
-            table["read"] = [np.broadcast_to(read, (self.groups,)) for read in table["read"]]
-        tags = {name: np.full(number, np.nan) for name in self.tags}
-        for name, values in self.tags.items():
-            tags[name][list(values)] = list(values.values())
-        return Schedule(
-            **{name: np.array(values, COLUMNS[name]) for name, values in table.items()},
-            num_workers=self.num_workers,
-            end=end,
-            status=status,
-            tags=tags,
-            unfinished={
-                name: np.array(values, UNFINISHED_COLUMNS[name])
-                for name, values in zip(UNFINISHED_COLUMNS, lost, strict=True)
-            },
-            info=info,
-        )
+    def start(self, given, version, absent=None):
+        """Hand out jobs; one that was just lost is not replaced by another of the same worker, who is not there."""
+        fleet = self.fleet
+        workers = many(given)
+        if workers is not None:
+            self.check("started", workers)
+            fleet.hand_out_many(workers if absent is None else workers[workers != absent], version)
+            return
+        for job in entries(given, "start"):
+            size, timeout = 1, math.inf
+            if isinstance(job, Job):
+                job, size, timeout = job
+                size = whole("the size of a job", size, 1)
+                if not timeout >= 0:
+                    raise ValueError(
+                        f"a job's timeout is a number of seconds, 0 or more (inf: none); got {shown(timeout)}."
+                    )
+            worker = self.worker(job, "start", "started")
+            if worker != absent:
+                fleet.hand_out(worker, version, size, timeout)
+
+    def cancel(self, given):
+        """Drop the jobs of workers."""
+        workers = many(given)
+        if workers is not None:
+            self.check("cancelled", workers)
+            self.fleet.cancel_many(workers)
+            return
+        for worker in entries(given, "cancel"):
+            self.fleet.cancel(self.worker(worker, "cancel", "cancelled"))
+
+    def worker(self, given, where, did) -> int:
+        if not hasattr(given, "__index__"):
+            what = "a worker, or a ja.Job" if where == "start" else "a worker"
+            raise ValueError(f"an entry of a decision's {where} is {what}; got {shown(given)}.")
+        worker = int(given)
+        if not 0 <= worker < self.num_workers:
+            raise ValueError(f"the policy {did} worker {worker}; workers are 0...{self.num_workers - 1}.")
+        return worker
+
+    def check(self, did, workers):
+        wrong = workers[(workers < 0) | (workers >= self.num_workers)]
+        if len(wrong):
+            raise ValueError(f"the policy {did} worker {wrong[0]}; workers are 0...{self.num_workers - 1}.")
+
+
+def many(given):
+    """Different workers as an array, where there are so many that arrays are quicker; else None."""
+    if given.__class__ is range and len(given) >= MANY:
+        return np.arange(given.start, given.stop, given.step)
+    if not (given.__class__ is np.ndarray and given.ndim == 1 and given.dtype.kind in "iu" and len(given) >= MANY):
+        return None
+    return given.astype(np.int64) if len(np.unique(given)) == len(given) else None
 
 
 def entries(given, what):

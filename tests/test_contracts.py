@@ -11,7 +11,7 @@ import oracle
 import pytest
 
 import jaxasgd as ja
-from jaxasgd import planning, simulation
+from jaxasgd import planning, recording, simulation
 from jaxasgd.schedule import UNFINISHED
 
 KEY = jax.random.key(11)
@@ -485,7 +485,8 @@ def test_time_outs():
     assert told == [(timeout, 0, 0, 2.0), (timeout, 0, 2, 2.0), (running, 0, 5, 0.0), (running, 1, 6, 0.0)]
     assert schedule.summary() == {
         "workers": 2, "seconds": 4.0, "updates": 6, "arrivals": 4, "discarded": 0.0, "unfinished": 4, "mean_delay": 0.5,
-        "max_delay": 1, "throughput": 1.5, "utilisation": 1.0, "status": "finished",
+        "max_delay": 1, "throughput": 1.5, "utilisation": 1.0, "status": "finished", "median_delay": 0.0, "wasted": 0.5,
+        "concurrency": 2.0,
     }  # fmt: skip
 
 
@@ -549,13 +550,15 @@ def test_cancelled_queues():
 def test_millions_of_cancelled_jobs_are_counted(monkeypatch):
     """Beyond a limit they are merged by worker; the sums stay the same."""
     full = simulated("cancelled queues")
-    monkeypatch.setattr(simulation, "MERGE_ABOVE", 20)
+    monkeypatch.setattr(recording, "MERGE_ABOVE", 20)
     short = simulated("cancelled queues")
     assert len(short.unfinished["count"]) < 50 < len(full.unfinished["count"])
     for name in ("count", "age", "size"):
         assert short.unfinished[name].sum() == full.unfinished[name].sum()
     mine, others = short.summary(), full.summary()
-    assert mine.pop("utilisation") == pytest.approx(others.pop("utilisation"), rel=1e-12) and mine == others
+    for name in ("utilisation", "wasted"):
+        assert mine.pop(name) == pytest.approx(others.pop(name), rel=1e-12)
+    assert mine == others
 
 
 def test_weights_of_a_closed_batch():

@@ -1,7 +1,7 @@
 """Policies: who counts, when the server updates, who starts again. One small file per family; NumPy only."""
 
 from .asynchronous import asgd
-from .base import GRADIENT, JOINED, LOST, TIMEOUT, Decision, Event, Job, Policy
+from .base import GRADIENT, JOINED, LOST, TIMEOUT, Arrivals, Decision, Event, Job, Policy, vectorized
 from .batches import malenia, rennala
 from .buffers import buffered
 from .dispatching import dispatched
@@ -18,6 +18,7 @@ __all__ = [
     "JOINED",
     "LOST",
     "TIMEOUT",
+    "Arrivals",
     "Decision",
     "Event",
     "Job",
@@ -39,4 +40,5 @@ __all__ = [
     "ssp",
     "success_within",
     "synchronous",
+    "vectorized",
 ]

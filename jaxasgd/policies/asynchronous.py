@@ -1,6 +1,6 @@
 """Asynchronous SGD: every gradient is applied when it arrives."""
 
-from .base import GRADIENT, Decision, Policy
+from .base import GRADIENT, Decision, Policy, vectorized
 
 
 def asgd() -> Policy:
@@ -27,4 +27,5 @@ def asgd() -> Policy:
         arrived = event.kind == GRADIENT
         return state, Decision(use=arrived, step=arrived, start=(event.worker,))
 
-    return Policy(init, on, {"policy": "asgd"})
+    pure = lambda num_workers, arrivals: Decision(use=True, step=True)
+    return Policy(init, vectorized(on, pure), {"policy": "asgd"})

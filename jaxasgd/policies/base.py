@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
 GRADIENT, TIMEOUT, LOST, JOINED = "gradient", "timeout", "lost", "joined"
 
 
@@ -20,8 +22,11 @@ class Job(NamedTuple):
 class Event(NamedTuple):
     """What the server sees.
 
-    `kind` is "gradient", "timeout" (the job was given up), "lost" (the worker died with it) or "joined" (a worker
-    is there, with no job). `version` is the count of updates so far and `delay = version - read`.
+    `kind` is "gradient"; "timeout": the job was given up; "lost": the job will never arrive, as its worker left with
+    it, or was not there when it was handed out; or "joined": a worker of which a job was lost is back, with no job
+    (read, visit, repeat and size mean nothing then). Who gives a job a time-out hears of its loss as a timeout only. A
+    loss answered by a job for the same worker starts nothing: it will be back with "joined", or never. `version` is
+    the count of updates so far and `delay = version - read`.
     """
 
     kind: str
@@ -63,6 +68,57 @@ class Decision(NamedTuple):
     read: Any = None
 
 
+class Arrivals(NamedTuple):
+    """All arrivals of a run whose workers start again at once, in order; arrays [rows].
+
+    `before` is the row of the same worker's arrival before (-1: none), right after which it read. `reads` says
+    whether that is "after" the update, if there was one, or "before" it.
+    """
+
+    time: Any
+    start: Any
+    worker: Any
+    before: Any
+    reads: str
+
+    def version(self, step):
+        """The version at each row, if the server steps after the rows where `step` is true: [rows]."""
+        step = np.broadcast_to(np.asarray(step, np.int64), self.before.shape)
+        return np.cumsum(step) - step
+
+    def read(self, step):
+        """The version that each gradient was computed at: what was known after the arrival before it, [rows]."""
+        known = self.version(step) + (np.asarray(step) if self.reads == "after" else 0)
+        return np.where(self.before < 0, 0, known[self.before]) if len(known) else known
+
+
+def vectorized(on, pure):
+    """`on` with the same decisions over arrays, of which `simulate` makes a schedule of millions of rows in seconds.
+
+    For policies that start all workers once, and then at every arrival just the one that delivered, and that cancel
+    nobody. `pure(num_workers, arrivals) -> Decision` has `use`, `weight`, `step`, `read` and `tags` of all rows of
+    `Arrivals` at once (a single value holds for all); what it says of a row depends on no later one. It is used where
+    jobs just take their seconds; the schedule is that of the event loop, to the bit.
+
+    Example:
+        >>> import jaxasgd as ja
+        >>> def on(state, event):
+        ...     return state, ja.Decision(use=True, step=True, start=(event.worker,))
+        >>> def pure(num_workers, arrivals):
+        ...     return ja.Decision(use=True, step=True)
+        >>> policy = ja.Policy(lambda num_workers, rng: (None, range(num_workers)), ja.policies.vectorized(on, pure))
+        >>> ja.simulate(policy, ja.times.fixed(1.0, num_workers=2), num_updates=4).delay.tolist()
+        [0, 1, 1, 1]
+    """
+    on.pure = pure
+    return on
+
+
+def every(batch: int, arrivals: Arrivals):
+    """True at every batch-th row."""
+    return np.arange(1, len(arrivals.time) + 1) % batch == 0
+
+
 class Policy(NamedTuple):
     """Two functions: `init(num_workers, rng) -> (state, start)` and `on(state, event) -> (state, Decision)`.
 
@@ -86,3 +142,8 @@ class Policy(NamedTuple):
     on: Callable
     info: Mapping[str, Any] = {}
     tags: tuple[str, ...] = ()
+
+    @property
+    def pure(self):
+        """The decisions of `on` over arrays, see `vectorized`; None where there is no such form."""
+        return getattr(self.on, "pure", None)

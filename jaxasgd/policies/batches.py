@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 
 from ..checks import whole, word
-from .base import GRADIENT, Decision, Policy
+from .base import GRADIENT, Decision, Policy, vectorized
 
 NEAR = 1e-6  # relative distance to the threshold below which the harmonic mean is computed in fractions
 
@@ -70,7 +70,23 @@ def rennala(batch, *, stale="ignore") -> Policy:
         start, cancel = starters(stale, state.num_workers, event.worker)
         return state, Decision(use=True, weight=1 / batch, step=True, start=start, cancel=cancel)
 
-    return Policy(init, on, {"policy": "rennala", "batch": batch, "stale": stale})
+    def pure(num_workers, arrivals):
+        known, version, number = [0], 0, 0  # known: what is read at the start, and after each row
+        use, step = [], []
+        after = arrivals.reads == "after"
+        for before in (arrivals.before + 1).tolist():
+            fresh = known[before] == version
+            number += fresh
+            full = number == batch
+            known.append(version + (full if after else 0))
+            if full:
+                version, number = version + 1, 0
+            use.append(fresh)
+            step.append(full)
+        return Decision(use=np.array(use, bool), weight=1 / batch, step=np.array(step, bool))
+
+    info = {"policy": "rennala", "batch": batch, "stale": stale}
+    return Policy(init, vectorized(on, pure) if stale == "ignore" else on, info)
 
 
 class Counts:

@@ -1,7 +1,7 @@
 """Buffers: every so many gradients, however stale, are one update."""
 
 from ..checks import flag, whole
-from .base import GRADIENT, Decision, Policy
+from .base import GRADIENT, Decision, Policy, every, vectorized
 from .dispatching import Dealer, check_dispatch, check_fleet
 
 
@@ -45,14 +45,19 @@ def buffered(batch, *, hold=False, order="pure", concurrency=None) -> Policy:
         return (dealer, 0, []), dealer.first(concurrency)
 
     def on(state, event):
-        if event.kind != GRADIENT:
-            return state, Decision(start=(event.worker,))
         dealer, number, held = state
+        if event.kind != GRADIENT:
+            return state, Decision(start=dealer.instead(event))
         number, full = (number + 1) % batch, number + 1 == batch
         held.append(event.worker)
         if hold and not full:
             return (dealer, number, held), Decision(use=True, weight=1 / batch)
         return (dealer, number, []), Decision(use=True, weight=1 / batch, step=full, start=dealer.next(held))
 
+    def pure(num_workers, arrivals):
+        return Decision(use=True, weight=1 / batch, step=every(batch, arrivals))
+
+    if order == "pure" and concurrency is None and not hold:
+        on = vectorized(on, pure)
     numbers = {"batch": batch, "hold": hold, "order": order, "concurrency": concurrency}
     return Policy(init, on, {"policy": "buffered"} | numbers)

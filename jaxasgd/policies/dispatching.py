@@ -1,7 +1,7 @@
 """Dispatch: which worker gets the next job, and after how many gradients jobs are handed out."""
 
 from ..checks import whole, word
-from .base import GRADIENT, Decision, Policy
+from .base import GRADIENT, JOINED, LOST, Decision, Policy
 
 ORDERS = ("pure", "random", "shuffled", "shuffled once", "idle")
 
@@ -14,6 +14,8 @@ class Dealer:
         self.hand = []  # what is left of the permutation, the next one last
         self.permutation = None
         self.idle = []  # workers with nothing to do, in no order; kept for order "idle" only
+        self.away = {}  # workers that are not there -> how many of their jobs were lost
+        self.owed = 0  # jobs that nobody was there for
 
     def first(self, concurrency):
         """The jobs at version 0: one for every worker, or as many as told, dealt like all others."""
@@ -22,7 +24,7 @@ class Dealer:
         if self.order == "pure":
             return [job % self.num_workers for job in range(concurrency)]
         self.idle = list(range(self.num_workers))
-        return [self.one() for _ in range(concurrency)]
+        return self.deal(concurrency)
 
     def next(self, delivered):
         """As many workers as have delivered since jobs were handed out."""
@@ -30,9 +32,38 @@ class Dealer:
             return delivered
         if self.order == "idle":
             self.idle += delivered
-        return [self.one() for _ in delivered]
+        return self.deal(len(delivered))
+
+    def instead(self, event):
+        """Who gets a job after an event that is no gradient: for one that was lost, or of a worker that is back."""
+        worker = event.worker
+        if event.kind == LOST:
+            self.away[worker] = self.away.get(worker, 0) + 1
+            return () if self.order == "pure" else self.deal(1)
+        if event.kind != JOINED:
+            return (worker,)
+        jobs = self.away.pop(worker, 0)
+        if self.order == "pure":
+            return [worker] * jobs
+        if self.order == "idle":
+            self.idle.append(worker)
+        owed, self.owed = self.owed, 0
+        return self.deal(owed)
+
+    def deal(self, number):
+        """So many workers that are there; what is left over waits for one that comes back."""
+        there = self.num_workers - len(self.away) if self.order != "idle" else len(self.idle)
+        dealt = [self.one() for _ in range(min(number, there) if self.order == "idle" else number * (there > 0))]
+        self.owed += number - len(dealt)
+        return dealt
 
     def one(self):
+        """The next worker that is not known to be away."""
+        while (worker := self.draw()) in self.away:
+            pass
+        return worker
+
+    def draw(self):
         if self.order == "random":
             return int(self.rng.integers(self.num_workers))
         if self.order == "idle":
@@ -75,7 +106,8 @@ def dispatched(order="pure", *, waiting=1, concurrency=None) -> Policy:
     A busy worker queues its jobs first-in first-out; a job's gradient is one of the worker's own data, at the version
     that was the newest when the job was handed out. With C jobs in flight the mean delay tends to
     C - (waiting + 1) / 2. With queues the slowest worker sets the pace: with every order but "pure" and "idle" the
-    rate is at most n / h_n updates a second, h_n being its mean seconds.
+    rate is at most n / h_n updates a second, h_n being its mean seconds. A job lost with its worker is dealt out again
+    among those who are there ("pure": to the same worker once it is back).
 
     Args:
         order: who gets the next job. "pure": those who delivered; "random": anyone, uniformly, busy or not;
@@ -106,9 +138,9 @@ def dispatched(order="pure", *, waiting=1, concurrency=None) -> Policy:
         return (dealer, []), dealer.first(concurrency)
 
     def on(state, event):
-        if event.kind != GRADIENT:
-            return state, Decision(start=(event.worker,))
         dealer, delivered = state
+        if event.kind != GRADIENT:
+            return state, Decision(start=dealer.instead(event))
         delivered.append(event.worker)
         if len(delivered) < waiting:
             return state, Decision(use=True, step=True)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..checks import real, whole
-from .base import GRADIENT, Decision, Policy
+from .base import GRADIENT, Decision, Policy, vectorized
 
 SHORTEST = 64  # update times kept at least
 
@@ -69,9 +69,14 @@ def hogwild(groups, *, reading=1.0) -> Policy:
             past.read[event.worker] = event.version
             return past, Decision(start=(event.worker,))
         moments = event.start + shares * (event.time - event.start)
-        read = event.read + np.searchsorted(past.since(event.read), moments, side="left")
+        read = event.read + past.since(event.read).searchsorted(moments)  # an update at that very moment is not seen
         past.append(event.time)
         past.read[event.worker] = event.version  # at least: the job to come reads this version or the next
         return past, Decision(use=True, step=True, start=(event.worker,), read=read)
 
-    return Policy(init, on, {"policy": "hogwild", "groups": groups, "reading": reading})
+    def pure(num_workers, arrivals):
+        moments = arrivals.start[:, None] + shares * (arrivals.time - arrivals.start)[:, None]
+        seen = arrivals.time.searchsorted(moments.ravel()).reshape(moments.shape)
+        return Decision(use=True, step=True, read=np.maximum(seen, arrivals.read(True)[:, None]))
+
+    return Policy(init, vectorized(on, pure), {"policy": "hogwild", "groups": groups, "reading": reading})

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..checks import shown, whole, word
-from .base import GRADIENT, Decision, Policy
+from .base import GRADIENT, Decision, Policy, every, vectorized
 
 
 def stage_numbers(stages):
@@ -89,9 +89,20 @@ def pipelined(stages, *, delays=None, weights="stashed", batch=1, warmup=0) -> P
         count += 1
         return count, Decision(use=True, weight=1 / batch, step=count % batch == 0, start=(event.worker,), read=read)
 
+    def pure(num_workers, arrivals):
+        step, count = every(batch, arrivals), np.arange(len(arrivals.time))
+        version = arrivals.version(step)
+        least = np.maximum(arrivals.read(step), np.minimum(version, warmup))
+        read = np.maximum((count[:, None] - delays) // batch, least[:, None])
+        if weights == "latest":
+            read = np.concatenate([read, np.broadcast_to(version[:, None], read.shape)], axis=1)
+        elif read.shape[1] == 1:
+            read = read[:, 0]
+        return Decision(use=True, weight=1 / batch, step=step, read=read)
+
     stages = [int(stage) for stage in stages] if hasattr(stages, "__len__") else int(stages)
     info = {"policy": "pipelined", "stages": stages, "delays": told, "weights": weights}
-    return Policy(init, on, info | {"batch": batch, "warmup": warmup})
+    return Policy(init, vectorized(on, pure), info | {"batch": batch, "warmup": warmup})
 
 
 def double_buffered(batch=None) -> Policy:
@@ -128,4 +139,9 @@ def double_buffered(batch=None) -> Policy:
         decision = Decision(use=True, weight=1 / size, step=count == 0, start=(event.worker,), read=read)
         return (count, size), decision
 
-    return Policy(init, on, {"policy": "double_buffered", "batch": batch})
+    def pure(num_workers, arrivals):
+        size = num_workers if batch is None else batch
+        step = every(size, arrivals)
+        return Decision(use=True, weight=1 / size, step=step, read=np.maximum(arrivals.version(step) - 1, 0))
+
+    return Policy(init, vectorized(on, pure), {"policy": "double_buffered", "batch": batch})

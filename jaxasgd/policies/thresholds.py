@@ -5,7 +5,7 @@ from collections import OrderedDict
 import numpy as np
 
 from ..checks import flag, known, shown, whole
-from .base import GRADIENT, Decision, Policy
+from .base import GRADIENT, Decision, Policy, vectorized
 
 
 class Holders:
@@ -83,7 +83,18 @@ def ringmaster(bound, *, stops=False) -> Policy:
                 start = np.append(late, event.worker)
         return state, Decision(use=fresh, step=fresh, start=start, cancel=late)
 
-    return Policy(init, on, {"policy": "ringmaster", "bound": name, "stops": stops})
+    def pure(num_workers, arrivals):
+        known, version, fresh = [0], 0, []  # known: what is read at the start, and after each row
+        after = arrivals.reads == "after"
+        for before in (arrivals.before + 1).tolist():
+            taken = version - known[before] < at(version)
+            known.append(version + (taken if after else 0))
+            version += taken
+            fresh.append(taken)
+        return Decision(use=np.array(fresh, bool), step=np.array(fresh, bool))
+
+    info = {"policy": "ringmaster", "bound": name, "stops": stops}
+    return Policy(init, on if stops else vectorized(on, pure), info)
 
 
 def fastest(seconds, workers) -> Policy:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from ..checks import known, real, shown, whole
-from .base import GRADIENT, JOINED, Decision, Job, Policy
+from .base import GRADIENT, JOINED, LOST, Decision, Job, Policy
 
 SUCCESS_STREAM = 0x7E57  # its own: neither the clock's nor a policy's
 COUNT = ("a whole number, 0 or more", lambda a: (a >= 0) & (a == np.floor(a)) & (a < math.inf))
@@ -86,7 +86,7 @@ def mindflayer(trials, timeouts, success) -> Policy:
 
     def on(state, event):
         worker, arrived = event.worker, event.kind == GRADIENT
-        if event.kind == JOINED:
+        if event.kind in (JOINED, LOST):  # a loss is heard of only without a time-out
             return state, Decision(start=(state.jobs[worker],) if state.left[worker] else ())
         state.left[worker] -= 1
         state.total -= 1
