@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 
 from .checks import real, shown, whole
-
-FORMAT = 1
+from .columns import columns, fixed, infinite, outside, refuse
 
 COLUMNS = {
     "time": np.float64,
@@ -45,41 +44,18 @@ RUNNING, QUEUED, CANCELLED, TIMEOUT, LOST = range(len(UNFINISHED))
 #: Names a tag can't have, because the rule already receives them.
 RESERVED = frozenset({"version", "read", "worker", "stale", "step", "weight", "progress", "updates", "state", "params"})
 
-
-def columns(table: dict, kinds: dict, what: str) -> dict[str, np.ndarray]:
-    """Read-only arrays of the declared dtypes, all of one length."""
-    missing, extra = sorted(set(kinds) - set(table)), sorted(set(table) - set(kinds))
-    if missing or extra:
-        raise ValueError(f"{what} has exactly the columns {list(kinds)}; missing {missing}, unknown {extra}.")
-    out = {}
-    for name, dtype in kinds.items():
-        array = np.asarray(table[name])
-        fits = array.dtype.kind in "biuf" and (array.dtype.kind != "f" or np.dtype(dtype).kind == "f")
-        if array.size and not fits:
-            raise ValueError(f"{what}: column {name!r} holds {np.dtype(dtype).name}, got {array.dtype}.")
-        if array.ndim not in ((1, 2) if name == "read" else (1,)):
-            raise ValueError(f"{what}: column {name!r} has one entry per row; got shape {array.shape}.")
-        kept = np.array(array, dtype=dtype)
-        if np.dtype(dtype).kind in "ib" and not np.array_equal(kept, array):
-            raise ValueError(f"{what}: a value of column {name!r} does not fit into {np.dtype(dtype).name}.")
-        out[name] = fixed(kept)
-    lengths = {name: len(array) for name, array in out.items()}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f"{what}: all columns have one entry per row; got lengths {lengths}.")
-    return out
-
-
-def fixed(array):
-    array.flags.writeable = False
-    return array
+ROUNDING = 1e-12  # of the clock's reading: by so much may a job's parts add up to more than the job
 
 
 def plain(info) -> dict:
     """What a file will give back: JSON, with NumPy's numbers as Python's."""
     try:
-        return json.loads(json.dumps(info, default=lambda value: value.tolist()))
+        found = json.loads(json.dumps(info, default=lambda value: value.tolist()))
     except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"info is JSON: names, numbers, lists; got {shown(info)}.") from error
+    if not isinstance(found, dict):
+        raise ValueError(f'info is a dict, {{"seed": 0}} for example; got {shown(info)}.')
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,8 +83,13 @@ class Schedule:
         tags: further named columns of numbers; the rule receives them as keyword arguments. A tag `delay`
             replaces the delay that the rule sees (nan: leave it).
         unfinished: the jobs without a row (see `UNFINISHED_COLUMNS`): `kind` indexes `UNFINISHED`; `count` jobs,
-            `seconds` of work and `age` in versions (each a sum where `count` > 1).
+            `seconds` of work and `age` in versions (each a sum where `count` > 1; `start` and `time` are then nan).
         info: what made it (names and numbers, JSON).
+        busy: seconds of the job that its worker computed, f8 [rows], 0 <= busy <= time - start; the rest are messages
+            to and from the server, or waiting in its queue. None: all of time - start. An excess within rounding
+            (1e-12 of the clock's reading) is cut off. `seconds` has the numbers either way.
+
+    A read-only array of the declared dtype is taken as it is (as is a view of one); any other is copied.
 
     Raises:
         ValueError: naming the row and the rule it breaks.
@@ -136,9 +117,11 @@ class Schedule:
     tags: dict[str, np.ndarray] = field(default_factory=dict)
     unfinished: dict[str, np.ndarray] = field(default_factory=dict)
     info: dict = field(default_factory=dict)
+    busy: np.ndarray | None = None
 
     def __post_init__(self):
-        table = columns({name: getattr(self, name) for name in COLUMNS}, COLUMNS, "a schedule")
+        kinds = COLUMNS if self.busy is None else COLUMNS | {"busy": np.float64}
+        table = columns({name: getattr(self, name) for name in kinds}, kinds, "a schedule")
         for name, array in table.items():
             object.__setattr__(self, name, array)
         rows = len(table["time"])
@@ -159,36 +142,49 @@ class Schedule:
         if self.read.ndim not in (1, 2) or (self.read.ndim == 2 and self.read.shape[1] < 1):
             raise ValueError(f"read has shape [rows] or [rows, groups]; got {self.read.shape}.")
         self._check_rows()
+        self._check_unfinished()
 
     def _check_rows(self):
-        def refuse(bad, rule, *shown):
-            bad = bad if bad.ndim == 1 else bad.any(axis=1)
-            if bad.any():
-                k = int(np.argmax(bad))
-                values = ", ".join(f"{name}={getattr(self, name)[k].tolist()}" for name in shown)
-                raise ValueError(f"row {k}: {rule}; got {values}.")
+        refuse_row = partial(refuse, "row", partial(getattr, self))
+        time, start, use, weight = self.time, self.start, self.use, self.weight
+        refuse_row(infinite(time), "time is a finite number of seconds", "time")
+        refuse_row(time[1:] < time[:-1], "time never decreases", "time", first=1)
+        refuse_row(infinite(start), "start is a finite number of seconds", "start")
+        refuse_row(start > time, "a job starts before it arrives", "start", "time")
+        refuse_row(outside(self.worker, 0, self.num_workers), f"worker is 0...{self.num_workers - 1}", "worker")
+        refuse_row(outside(self.read, 0), "read is a version, 0 or more", "read")
+        newest = self.read if self.read.ndim == 1 else self.read.max(axis=1, initial=0)
+        refuse_row(newest > self.version, "a worker can't read a version from the future", "read", "version")
+        for name in ("visit", "repeat"):
+            refuse_row(outside(getattr(self, name), 0), "visit and repeat count from 0", "visit", "repeat")
+        refuse_row(outside(self.size, 0), "size counts work units", "size")
+        refuse_row(outside(self.size, 1) & use, "a used gradient has at least one work unit", "size")
+        refuse_row(infinite(weight), "weight is a finite number", "weight")
+        refuse_row((weight != 0) & ~use, "a discarded gradient has weight 0", "weight")
+        if len(time) and not self.end >= time[-1]:
+            raise ValueError(f"end is not before the last arrival at {time[-1]}; got {self.end}.")
+        if self.busy is not None:
+            refuse_row(
+                infinite(self.busy) | outside(self.busy, 0), "busy is a finite number of seconds, 0 or more", "busy"
+            )
+            excess = self.busy - (time - start)
+            slack = ROUNDING * np.maximum(abs(time), abs(start))
+            refuse_row(excess > slack, "a worker is busy no longer than its job lasts", "busy", "start", "time")
+            if (excess > 0).any():
+                object.__setattr__(self, "busy", fixed(np.minimum(self.busy, time - start)))
 
-        refuse(~np.isfinite(self.time), "time is a finite number of seconds", "time")
-        refuse(np.diff(self.time, prepend=-np.inf) < 0, "time never decreases", "time")
-        refuse(~np.isfinite(self.start), "start is a finite number of seconds", "start")
-        refuse(~(self.start <= self.time), "a job starts before it arrives", "start", "time")
-        refuse((self.worker < 0) | (self.worker >= self.num_workers), f"worker is 0...{self.num_workers - 1}", "worker")
-        late = self.version if self.read.ndim == 1 else self.version[:, None]
-        refuse(self.read < 0, "read is a version, 0 or more", "read")
-        refuse(self.read > late, "a worker can't read a version from the future", "read", "version")
-        refuse((self.visit < 0) | (self.repeat < 0), "visit and repeat count from 0", "visit", "repeat")
-        refuse(self.size < 0, "size counts work units", "size")
-        refuse(self.use & (self.size < 1), "a used gradient has at least one work unit", "size")
-        refuse(~np.isfinite(self.weight), "weight is a finite number", "weight")
-        refuse(~self.use & (self.weight != 0), "a discarded gradient has weight 0", "weight")
+    def _check_unfinished(self):
         lost = self.unfinished
-        for name, number in (("worker", self.num_workers), ("kind", len(UNFINISHED))):
-            if ((lost[name] < 0) | (lost[name] >= number)).any():
-                raise ValueError(
-                    f"unfinished: {name} is 0...{number - 1}; got {lost[name].min()}...{lost[name].max()}."
-                )
-        if len(self.time) and not self.end >= self.time[-1]:
-            raise ValueError(f"end is not before the last arrival at {self.time[-1]}; got {self.end}.")
+        refuse_job = partial(refuse, "unfinished row", lost.get)
+        refuse_job(outside(lost["worker"], 0, self.num_workers), f"worker is 0...{self.num_workers - 1}", "worker")
+        refuse_job(outside(lost["kind"], 0, len(UNFINISHED)), f"kind is 0...{len(UNFINISHED) - 1}", "kind")
+        refuse_job(outside(lost["size"], 0), "size counts work units", "size")
+        refuse_job(outside(lost["count"], 1), "count is a number of jobs, 1 or more", "count")
+        refuse_job(outside(lost["seconds"], 0), "seconds is a finite number, 0 or more", "seconds")
+        unknown = np.isinf(lost["start"]) | np.isinf(lost["time"]) | (lost["start"] > lost["time"])
+        refuse_job(
+            unknown, "start and time are finite and in this order, or nan where jobs are merged", "start", "time"
+        )
 
     def __len__(self):
         return len(self.time)
@@ -215,13 +211,19 @@ class Schedule:
     @cached_property
     def version(self) -> np.ndarray:
         """Number of updates before each row, i8 [rows]."""
-        steps = self.step.astype(np.int64)
-        return fixed(np.cumsum(steps) - steps)
+        version = np.cumsum(self.step, dtype=np.int64)
+        version -= self.step
+        return fixed(version)
 
     @cached_property
     def delay(self) -> np.ndarray:
         """`version - read`, i8, of the shape of `read`."""
         return fixed((self.version if self.read.ndim == 1 else self.version[:, None]) - self.read)
+
+    @cached_property
+    def seconds(self) -> np.ndarray:
+        """Seconds that each row's worker computed: `busy`, or time - start where that is None; 0 for a bare step."""
+        return fixed(np.where(self.size > 0, self.time - self.start if self.busy is None else self.busy, 0.0))
 
     @cached_property
     def turn(self) -> np.ndarray:
@@ -247,12 +249,16 @@ class Schedule:
     def summary(self) -> dict:
         """The run in a dozen numbers, exact from the table.
 
-        `utilisation` is worker-seconds spent on jobs (arrived or not) over `num_workers * end`; `discarded` the
-        share of arrived gradients that were not used; `throughput` is updates per second.
+        `utilisation` is worker-seconds spent on jobs (arrived or not) over `num_workers * end`; `wasted` the share of
+        them whose gradient was discarded or never came (cancelled, timed out, lost); `discarded` the share of arrived
+        gradients that were not used; `throughput` is updates per second; `concurrency` the mean number of jobs in
+        flight. `ja.statistics` has distributions, and numbers of each worker.
         """
+        from . import statistics
+
         arrived = self.size > 0
         used = self.delay[self.use]
-        seconds = float((self.time - self.start)[arrived].sum() + self.unfinished["seconds"].sum())
+        seconds = float(self.seconds[arrived].sum() + self.unfinished["seconds"].sum())
         return {
             "workers": self.num_workers,
             "seconds": self.end,
@@ -261,45 +267,41 @@ class Schedule:
             "discarded": float(1 - self.use[arrived].mean()) if arrived.any() else 0.0,
             "unfinished": int(self.unfinished["count"].sum()),
             "mean_delay": self.mean_delay,
+            "median_delay": float(statistics.delays(self, [0.5]).quantiles[0]),
             "max_delay": int(used.max()) if used.size else 0,
             "throughput": self.num_updates / self.end if self.end else float("nan"),
             "utilisation": seconds / (self.num_workers * self.end) if self.end else float("nan"),
+            "wasted": statistics.waste(self).share,
+            "concurrency": statistics.mean_concurrency(self),
             "status": self.status,
         }
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        arrays = {name: getattr(self, name) for name in COLUMNS}
+        arrays = {name: getattr(self, name) for name in COLUMNS} | ({} if self.busy is None else {"busy": self.busy})
         arrays |= {f"tags/{name}": self.tags[name] for name in sorted(self.tags)}
         return arrays | {f"unfinished/{name}": self.unfinished[name] for name in UNFINISHED_COLUMNS}
 
     def save(self, path) -> Path:
-        """Write the table to `path` (`.npz`, no pickle); `Schedule.load` gives back an equal one."""
-        path = Path(path)
-        if path.suffix != ".npz":
-            raise ValueError(f"a schedule is saved as .npz; got {path.name!r}.")
-        meta = {"format": FORMAT, "num_workers": self.num_workers, "end": self.end, "status": self.status}
-        np.savez_compressed(
-            path, meta=np.array(json.dumps(meta | {"info": self.info}, sort_keys=True)), **self._arrays()
-        )
-        return path
+        """Write the table to a file, `.npz`, `.csv` or `.csv.gz`: see `formats.save`. Returns the path."""
+        from . import formats
+
+        return formats.save(self, path)
 
     @classmethod
     def load(cls, path) -> Schedule:
-        """Read a table that `save` wrote; a foreign or damaged file is a ValueError that says so."""
-        path = Path(path)
-        try:
-            with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-                meta = json.loads(str(file["meta"]))
-                arrays = {name: file[name] for name in file.files if name != "meta"}
-            if meta["format"] > FORMAT:
-                raise ValueError(f"its format is {meta['format']}, this version reads up to {FORMAT}: update jaxasgd")
-            parts = {"tags": {}, "unfinished": {}}
-            for name in [name for name in arrays if "/" in name]:
-                part, column = name.split("/", 1)
-                parts[part][column] = arrays.pop(name)
-            rest = {name: meta[name] for name in ("num_workers", "end", "status", "info")}
-            return cls(**arrays, **parts, **rest)
-        except FileNotFoundError:
-            raise FileNotFoundError(f"no schedule at {str(path)!r}.") from None
-        except Exception as error:
-            raise ValueError(f"{path.name!r} is not a schedule that Schedule.save wrote: {error}") from error
+        """Read a file that `save` wrote, and check it; a foreign or damaged one is a ValueError that says where."""
+        from . import formats
+
+        return formats.load(path, cls)
+
+    def save_trace(self, path, scale=1.0) -> Path:
+        """Write a timeline for Perfetto (ui.perfetto.dev) or chrome://tracing: see `traces.save_trace`."""
+        from . import traces
+
+        return traces.save_trace(self, path, scale)
+
+    def to_pandas(self, unfinished=False):
+        """The rows as a pandas DataFrame, or the unfinished jobs: see `formats.frame`."""
+        from . import formats
+
+        return formats.frame(self, unfinished)

@@ -13,9 +13,11 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 NUMPY, HOST = {"numpy"}, {"numpy", "scipy"}
 DEVICE = {"jax", "optax", "numpy"}
 ALLOWED = [  # the first that fits; standard library and the package itself always
-    (r"(schedule|times|simulation|planning)\.py|policies/.*", NUMPY),
+    (r"(schedule|simulation|arrivals|fleet|recording|planning)\.py|(policies|times)/.*", NUMPY),
+    (r"(columns|statistics|traces)\.py", NUMPY),
+    (r"formats\.py", NUMPY | {"pandas"}),
     (r"results\.py", HOST | {"jax"}),
-    (r"(plot|portrait|figures)\.py", HOST | {"matplotlib"}),
+    (r"(plot|portrait|histograms|lateness|figures)\.py", HOST | {"matplotlib"}),
     (r"progress\.py", {"tqdm"}),
     (r"(cli|options|listing|__main__)\.py", {"tyro", "jax", "numpy"}),
     (r"(rules|work|methods)/.*", DEVICE),
@@ -24,8 +26,10 @@ ALLOWED = [  # the first that fits; standard library and the package itself alwa
     (r"problems/.*", DEVICE | {"flax"}),
     (r".*", DEVICE),
 ]
-LAZY = {"matplotlib", "flax", "sklearn", "tyro", "tqdm", "ray", "scipy"}  # never at the top of a module
-HOST_ONLY = re.compile(r"(schedule|times|simulation|planning)\.py|policies/.*")
+LAZY = {"matplotlib", "flax", "sklearn", "tyro", "tqdm", "ray", "scipy", "pandas"}  # never at the top of a module
+HOST_ONLY = re.compile(
+    r"(schedule|simulation|arrivals|fleet|recording|planning|columns|formats|statistics|traces)\.py|(policies|times)/.*"
+)
 DEVICE_MODULES = {
     "engine",
     "program",
@@ -85,7 +89,7 @@ def test_no_module_shares_its_name_with_a_public_function():
 
 
 def test_import_is_light():
-    heavy = {"ray", "matplotlib", "flax", "sklearn", "tyro", "tqdm"}
+    heavy = {"ray", "matplotlib", "flax", "sklearn", "tyro", "tqdm", "pandas"}
     code = f"import sys, jaxasgd; print(sorted({heavy} & set(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
