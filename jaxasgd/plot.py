@@ -7,12 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import portrait
+from . import histograms, portrait
 from .figures import GREY, SMALL, STYLE, columns, legend, looks, numbers, panel, pyplot, save, tidy
-from .portrait import delays, timeline
+from .histograms import delays
+from .lateness import staleness
+from .portrait import timeline
 from .results import interval
 
-__all__ = ["comparison", "delays", "overview", "save", "timeline"]
+__all__ = ["comparison", "delays", "overview", "save", "staleness", "timeline"]
 
 AXIS = {"time": "Simulated seconds", "update": "Updates", "gradients": "Gradients arrived"}
 
@@ -233,15 +235,20 @@ def overview(table, of=("loss",), *, title=None, timelines=None, level=0.95):
 def causes(table, names, timelines, first, *others):
     """The lower row: delays, and one or two timelines of the same workers on one scale."""
     tidy(first)
-    portrait.distributions(first, {name: table.schedules[name] for name in names}, looks(table.methods))
+    histograms.distributions(first, {name: table.schedules[name] for name in names}, looks(table.methods))
     shown = [table.schedules[name] for name in timelines]
     ends = [portrait.window(schedule) for schedule in shown]
     until = min(float(np.prod(ends)) ** (1 / len(ends)), 3 * min(ends))
-    workers = portrait.choose(max(shown, key=len), 24)
+    longest = max(shown, key=len)
+    image = longest.num_workers > portrait.MOST_BARS
+    workers = portrait.choose(longest, portrait.MOST_ROWS if image else 24, image)
     jobs = [portrait.find_jobs(schedule, until, workers) for schedule in shown]
     scale = portrait.colours(np.concatenate([one.delay for one in jobs]))
-    kinds = [portrait.draw(*each, scale) for each in zip(others, shown, jobs, strict=False)]
-    pad = 11 if any(kinds) else 4
+    show = portrait.paint if image else portrait.draw
+    kinds = [show(*each, scale) for each in zip(others, shown, jobs, strict=False)]
+    inches = others[0].get_position().width * first.figure.get_figwidth()
+    labels = [[entry.get_label() for entry in entries] for entries in kinds]
+    pad = 3 + 9 * max(-(-len(some) // columns(some, inches)) for some in labels)  # room for the larger legend
     first.set_title("Delays (triangles: means)", pad=pad)
     for ax, name, entries in zip(others, timelines, kinds, strict=False):
         ax.set_title(shorten(f"Workers: {name}", 36, placeholder=" …"), pad=pad)

@@ -1,5 +1,6 @@
 """Figures: what they show is checked against numbers worked out by hand; how they look is not."""
 
+import dataclasses
 import subprocess
 import sys
 import time
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 import jaxasgd as ja
-from jaxasgd import figures, plot, portrait
+from jaxasgd import figures, histograms, plot, portrait
 from jaxasgd.results import Comparison, Run
 from jaxasgd.schedule import CANCELLED, RUNNING, UNFINISHED_COLUMNS, Schedule
 
@@ -215,7 +216,7 @@ def test_nothing_used():
 @pytest.mark.parametrize("largest", [0, 1, 7, 100, 101, 999, 10_000, 1_000_000])
 @pytest.mark.parametrize("typical", [0.0, 1.0])
 def test_bins_hold_every_delay_once(largest, typical):
-    edges, _, widening = portrait.bins(largest, typical * largest)
+    edges, _, widening = histograms.bins(largest, typical * largest)
     assert (edges % 1 == 0.5).all() and (np.diff(edges) > 0).all()
     assert edges[0] == -0.5 and edges[-1] > largest
     assert len(edges) <= 103
@@ -298,6 +299,136 @@ def test_many_workers_are_sampled_by_speed():
     assert len([bar for bar in rectangles(ax, "jobs") if bar[0] == 0]) == 100
     assert any("updates" in text.get_text() for text in ax.texts)  # too many to tick
     assert not labelled(ax, "updates")
+
+
+LIGHT = (portrait.WASTE, portrait.PALE)
+
+
+def pixel(colour) -> list:
+    return [round(255 * part) for part in matplotlib.colors.to_rgba(colour)]
+
+
+def test_image_by_hand():
+    ax = plot.timeline(by_hand(), until=6.0, how="image").axes[0]
+    (image,) = ax.images
+    pixels = image.get_array()
+    assert pixels.shape == (2, portrait.COLUMNS, 4)
+    assert image.get_extent() == [0, 6, 1.5, -0.5]
+    white, waste, pale = (pixel(colour) for colour in ("white", *LIGHT))
+    zero, one = (pixel(colour) for colour in portrait.colours(np.array([0, 1])).to_rgba([0, 1]))
+    assert len({tuple(colour) for colour in (white, waste, pale, zero, one)}) == 5
+    moments = np.array([0.5, 2.1, 3.5, 4.5, 5.25, 5.8])
+    shown = pixels[:, (moments / 6 * portrait.COLUMNS).astype(int)].tolist()
+    assert shown[0] == [zero, waste, white, zero, pale, white]
+    assert shown[1] == [one, pale, pale, pale, pale, pale]  # from 2 on: running
+    jobs = portrait.find_jobs(by_hand(), 6.0, np.arange(2))
+    found = portrait.cells(jobs, columns=12)  # half a second each
+    seen = np.where(found < 0, 9, jobs.delay[found])
+    running, cancelled = portrait.LOST - RUNNING, portrait.LOST - CANCELLED
+    assert seen.tolist() == [
+        [0, 0, -1, -1, -1, -1, 9, 9, 0, 0, cancelled, 9],
+        [1, 1, 1, 1] + 8 * [running],
+    ]
+    assert legend_texts(ax) == ["discarded 17%", "running 33%", "cancelled 4%", "idle 12%"]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["server", "fastest", "slowest"]
+
+
+def test_where_jobs_overlap_the_later_one_is_seen():
+    start, end = np.array([2.0, 0.0]), np.array([4.0, 3.0])
+    jobs = portrait.Jobs(np.zeros(2, int), start, end, end, np.zeros(2, int), np.array([0]), 5.0)
+    assert portrait.cells(jobs, columns=5).tolist() == [[1, 1, 0, 0, -1]]
+
+
+def test_all_of_many_workers_are_an_image_from_fastest_to_slowest():
+    n = 1000
+    schedule = ja.simulate(ja.policies.asgd(), ja.times.fixed(np.linspace(10, 1, n)), until=40.0)
+    ax = plot.timeline(schedule, until=30.0).axes[0]
+    (image,) = ax.images
+    assert image.get_array().shape == (n, portrait.COLUMNS, 4)
+    assert ax.get_ylabel() == "1000 workers, by speed"
+    (rate,) = labelled(ax, "rate")
+    values, edges, base = rate.get_data()
+    total = (schedule.time[schedule.step] <= 30).sum()
+    assert len(values) == 100 and edges[-1] == 30
+    assert (base - values).argmin() == 0  # nothing arrives in the first 0.3 seconds
+    assert f"{total:,} updates" in [text.get_text() for text in ax.texts]
+    at = 500
+    moment = (at + 0.5) / portrait.COLUMNS * 30
+    now = (schedule.start <= moment) & (schedule.time > moment)
+    delay = np.full(n, -1)  # of the job that each worker does then
+    delay[schedule.worker[now]] = schedule.delay[now]
+    assert (delay >= 0).all()
+    scale = portrait.colours(schedule.delay[schedule.start < 30])
+    column = image.get_array()[::-1, at].tolist()  # worker 999 is the fastest
+    assert column == [pixel(colour) for colour in scale.to_rgba(delay)]
+
+
+def test_workers_are_sorted_by_all_their_work():
+    """One quick gradient, and then a job that doesn't end: not a fast worker."""
+    lost = {
+        "worker": [0, 1, 2],
+        "kind": 3 * [RUNNING],
+        "read": 3 * [0],
+        "start": [0.1, 90.0, 99.0],
+        "time": 3 * [100.0],
+    }
+    lost |= {"size": [1, 1, 1], "age": [0, 0, 0], "count": [1, 1, 1], "seconds": [99.9, 10.0, 1.0]}
+    row = np.array([0.1, 45.0, 90.0, 99.0])
+    zeros, ones = np.zeros(4, int), np.ones(4, int)
+    schedule = Schedule(
+        time=row,
+        start=[0.0, 0.0, 45.0, 50.0],
+        worker=[0, 1, 1, 2],
+        read=zeros,
+        visit=zeros,
+        repeat=zeros,
+        size=ones,
+        use=ones.astype(bool),
+        weight=ones.astype(float),
+        step=zeros.astype(bool),
+        num_workers=3,
+        end=100.0,
+        unfinished={name: np.array(lost[name], dtype) for name, dtype in UNFINISHED_COLUMNS.items()},
+    )
+    assert portrait.choose(schedule, 3, by_speed=True).tolist() == [1, 2, 0]
+    assert portrait.choose(schedule, 2).tolist() == [1, 0]
+    assert portrait.choose(schedule, 3).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("workers", "image"), [(4, False), (40, False), (41, True)])
+def test_bars_for_few_an_image_for_many(workers, image):
+    schedule = exponential(workers, 3 * workers)
+    drawn = lambda **options: bool(plot.timeline(schedule, **options).axes[0].images)
+    assert drawn() == image
+    assert drawn(how="image") and not drawn(how="bars") and not drawn(max_workers=8)
+    (all_of_it,) = plot.timeline(schedule, how="image", max_workers=3).axes[0].images
+    assert len(all_of_it.get_array()) == 3
+
+
+def test_waiting_is_the_thin_end_of_a_bar():
+    schedule = dataclasses.replace(by_hand(), busy=[0.25, 2.0, 0.5, 1.0])
+    ax = plot.timeline(schedule, until=6.0).axes[0]
+    assert rectangles(ax, "jobs") == [(0, 0, 0.25), (0, 4, 5), (1, 0, 2)]
+    assert rectangles(ax, "discarded") == [(0, 1, 1.5)]
+    assert rectangles(ax, "waiting") == [(0, 0.25, 1), (0, 1.5, 3)]
+    assert rectangles(ax, "unfinished") == [(0, 5, 5.5), (1, 2, 6)]
+    heights = {name: np.ptp(labelled(ax, name)[0].get_paths()[0].vertices[:, 1]) for name in ("jobs", "waiting")}
+    assert heights["waiting"] < heights["jobs"] / 3
+    assert legend_texts(ax) == ["discarded", "running or cancelled", "messages, waiting"]
+    assert not labelled(plot.timeline(by_hand(), until=6.0).axes[0], "waiting")
+
+
+@pytest.mark.parametrize(
+    ("delays", "steps", "stretched"),
+    [([0, 1, 8], True, False), ([10, 20, 39], False, False), ([1, 1, 1, 1, 50], False, True), ([], True, False)],
+)
+def test_colours_fit_the_delays(delays, steps, stretched):
+    scale = portrait.colours(np.array([*delays, -1, -3], int))
+    assert isinstance(scale.norm, matplotlib.colors.BoundaryNorm) == steps
+    assert isinstance(scale.norm, matplotlib.colors.FuncNorm) == stretched
+    light = scale.to_rgba(np.unique(delays).astype(int))[:, :3] @ [0.21, 0.72, 0.07]
+    assert (np.diff(light) < 0).all()  # darker with every delay: readable in grey
+    assert light.max(initial=0) < matplotlib.colors.to_rgb(portrait.WASTE)[0] - 0.08
 
 
 def test_one_delay_needs_no_colour_bar():
@@ -451,6 +582,7 @@ def test_importing_loads_no_matplotlib():
         (lambda: plot.delays({}), "schedules is a non-empty mapping"),
         (lambda: plot.timeline({"mine": by_hand()}), "a timeline shows a ja.Schedule"),
         (lambda: plot.timeline(by_hand(), until=0), "until is a number of seconds above 0"),
+        (lambda: plot.timeline(by_hand(), how="bar"), 'how is "bars" or "image", or None'),
         (lambda: plot.timeline(by_hand(), max_workers=1), "max_workers is a number of rows, 2 or more; got 1"),
         (lambda: plot.overview(small(sync=by_hand()), timelines=["async"]), "of methods with a schedule"),
         (lambda: plot.overview(small(), ()), "one metric or more"),
