@@ -3,7 +3,7 @@
 A clock and a policy make a `Schedule` (who arrives when, what it had read); a problem and a rule are run on it.
 """
 
-from . import fanout, methods, plot, policies, problems, results, rules, times, work
+from . import fanout, methods, plot, policies, problems, results, rules, schedules, statistics, times, work
 from .comparison import Comparison, compare
 from .engine import History, Status, run
 from .fanout import spread
@@ -40,9 +40,11 @@ __all__ = [
     "results",
     "rules",
     "run",
+    "schedules",
     "simulate",
     "spread",
     "stack",
+    "statistics",
     "times",
     "work",
 ]
