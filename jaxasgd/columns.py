@@ -44,7 +44,7 @@ def fixed(array):
 
 
 def outside(array, least, below=np.inf):
-    """Where an array is not within [least, below), or nan: a mask, or False where that is nowhere (two passes)."""
+    """Where an array is nan or not within [least, below), so not infinite: a mask, or False where that is nowhere."""
     if not array.size or (array.min() >= least and array.max() < below):
         return False
     return ~((array >= least) & (array < below))

@@ -159,7 +159,7 @@ def array(name, data) -> np.ndarray:
     if dtype.kind not in ("U" if name == "meta" else "biuf"):
         raise ValueError(f"{name!r} holds {'text' if name == 'meta' else 'numbers'}, no {dtype}")
     there = len(data) - stream.tell()
-    if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != there:
+    if math.prod(shape) * dtype.itemsize != there:
         raise ValueError(f"{name!r} claims shape {shape} of {dtype}, and has {there} bytes")
     found = np.ndarray(shape, dtype, data, stream.tell(), order="F" if by_columns else "C")
     if dtype.kind == "b" and found.view(np.uint8).max(initial=0) > 1:

@@ -164,9 +164,7 @@ class Schedule:
         if len(time) and not self.end >= time[-1]:
             raise ValueError(f"end is not before the last arrival at {time[-1]}; got {self.end}.")
         if self.busy is not None:
-            refuse_row(
-                infinite(self.busy) | outside(self.busy, 0), "busy is a finite number of seconds, 0 or more", "busy"
-            )
+            refuse_row(outside(self.busy, 0), "busy is a finite number of seconds, 0 or more", "busy")
             excess = self.busy - (time - start)
             slack = ROUNDING * np.maximum(abs(time), abs(start))
             refuse_row(excess > slack, "a worker is busy no longer than its job lasts", "busy", "start", "time")

@@ -250,6 +250,7 @@ def test_damaged_arrays(tmp_path):
             "huge groups": parts | {name: claimed("<i4", (3, 2**60), data[-24:])},
             "overflowing": parts | {name: claimed("<i4", (2**33, 2**33), data[-24:])},
             "negative": parts | {name: claimed("<f8", (-1,), data[-24:])},
+            "twice negative": parts | {name: claimed("<f8", (-1, -3), data[-24:])},
             "no numbers": parts | {name: claimed("<f8", ("3",), data[-24:])},
             "too few": parts | {name: data[:-1]},
             "too many": parts | {name: data + b"\0"},
@@ -274,6 +275,13 @@ def test_damaged_arrays(tmp_path):
                 legal += isinstance(outcome(pack(path, parts | {name: flipped})), ja.Schedule)
         number += len(refused) + 27
     assert number > 900 and 50 < legal < number / 2
+
+
+def test_arrays_by_columns(tmp_path):
+    """An array that another tool wrote column by column is read as it was meant."""
+    path, parts = tmp_path / "one.npz", members(rich(), tmp_path)
+    parts["read.npy"] = npy(np.asfortranarray(rich().read, np.int64))
+    assert b"'fortran_order': True" in parts["read.npy"] and outcome(pack(path, parts)) == rich()
 
 
 def test_flags_are_flags(tmp_path):

@@ -13,7 +13,7 @@ from test_schedule import made
 from test_statistics import by_hand
 
 import jaxasgd as ja
-from jaxasgd.schedule import QUEUED
+from jaxasgd.schedule import CANCELLED, QUEUED
 
 WAIT = "messages and waiting"
 WORDS = ("running", "queued", "cancelled", "timed out", "lost")
@@ -191,6 +191,14 @@ def test_jobs_at_once_get_tracks_of_their_own(tmp_path):
     }  # fmt: skip
     later = made(start=[0.0, 0.0, 1.0], worker=[0, 0, 0])  # the third begins where the first ends
     assert len(check(later, tmp_path)[1]) == 4
+
+
+def test_a_job_without_a_length_comes_before_one_that_begins_then(tmp_path):
+    """Or a viewer would take it for a part of that one."""
+    lost = {"worker": [0], "kind": [CANCELLED], "read": [0], "start": [1.0], "time": [1.0], "size": [1], "age": [1]}
+    schedule = made(unfinished=lost | {"count": [1], "seconds": [0.0]})
+    events, tracks = check(schedule, tmp_path)
+    assert [e["name"] for e in events if e["tid"] == 10] == ["delay 0", "cancelled", "delay 0"] and len(tracks) == 3
 
 
 @pytest.fixture(scope="module")
