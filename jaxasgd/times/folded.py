@@ -15,7 +15,8 @@ def half_normal(shift, scale, *, num_workers: int | None = None) -> Times:
     Mean shift + scale sqrt(2 / pi) (this is `Times.mean`), standard deviation scale sqrt(1 - 2 / pi). The clock of the
     experiments with Ringmaster ASGD (Maranjyan, Tyurin and Richtarik, ICML 2025, arXiv:2501.16168) and Ringleader ASGD
     (Maranjyan and Richtarik 2025, arXiv:2509.22860): h_i + |N(0, s_i^2)|, e.g. half_normal(h, h) with
-    h = power_law_means(n, power=1.0). ValueError unless `shift` >= 0, `scale` > 0, both finite.
+    h = power_law_means(n, power=1.0), or half_normal(1 + h, np.sqrt(h**2 + 1)) with h = power_law_means(n). ValueError
+    unless `shift` >= 0, `scale` > 0, both finite.
 
     Example:
         >>> import jaxasgd as ja
@@ -40,7 +41,7 @@ def folded_normal(center, scale, shift=0.0, *, num_workers: int | None = None) -
     Example:
         >>> import jaxasgd as ja
         >>> ja.times.folded_normal(center=[1.0, 2.0], scale=[1.0, 2.0]).mean.round(4)
-        array([1.1666, 2.3332])
+        array([1.1666, 2.3333])
     """
     rules = {"center": (center, NON_NEGATIVE), "scale": (scale, POSITIVE), "shift": (shift, NON_NEGATIVE)}
     (center, scale, shift), args = arguments("folded_normal", num_workers, **rules)

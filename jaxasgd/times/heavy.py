@@ -6,27 +6,29 @@ from dataclasses import replace
 
 import numpy as np
 
-from .base import POSITIVE, SHARE, Times, arguments, model, spec
+from .base import NON_NEGATIVE, POSITIVE, SHARE, Times, arguments, model, spec
 
 
-def log_cauchy(median, scale, *, num_workers: int | None = None) -> Times:
-    """Log-Cauchy times: t = median exp(scale c) seconds, c standard Cauchy; P(T > t) falls like scale / (pi log t).
+def log_cauchy(median, scale, shift=0.0, *, num_workers: int | None = None) -> Times:
+    """Log-Cauchy times: t = shift + median exp(scale c) seconds, c standard Cauchy; P(T > t) ~ scale / (pi log t).
 
     A tail heavier than any Pareto law's: the mean is infinite for every `scale`, and so is every moment above 0. The
-    quartiles are median exp(-scale) and median exp(scale). Seconds that no float64 holds are inf, a job that never
-    finishes: P = scale / (710 pi) or so. Used for MindFlayer SGD (Maranjyan, Omar and Richtarik, UAI 2025,
-    arXiv:2410.04285), added to a constant. ValueError unless `median` > 0 and `scale` > 0, both finite.
+    quartiles are shift + median exp(-scale) and shift + median exp(scale). Seconds that no float64 holds are inf, a job
+    that never finishes: P = scale / (710 pi) or so. Among the clocks of MindFlayer SGD (Maranjyan, Omar and Richtarik,
+    UAI 2025, arXiv:2410.04285), h_i + log-Cauchy. ValueError unless `median` > 0, `scale` > 0 and `shift` >= 0, all
+    finite.
 
     Example:
         >>> import jaxasgd as ja
         >>> ja.times.log_cauchy(median=[1.0, 2.0], scale=0.5).mean
         array([inf, inf])
     """
-    (median, scale), args = arguments("log_cauchy", num_workers, median=(median, POSITIVE), scale=(scale, POSITIVE))
+    rules = {"median": (median, POSITIVE), "scale": (scale, POSITIVE), "shift": (shift, NON_NEGATIVE)}
+    (median, scale, shift), args = arguments("log_cauchy", num_workers, **rules)
 
     def draw(rng, i, n):
         with np.errstate(over="ignore", under="ignore"):
-            return median[i] * np.exp(scale[i] * rng.standard_cauchy(n))
+            return shift[i] + median[i] * np.exp(scale[i] * rng.standard_cauchy(n))
 
     return Times("log_cauchy", np.full(len(median), np.inf), draw, args)
 

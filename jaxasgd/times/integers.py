@@ -22,7 +22,7 @@ def poisson(mean, shift=0.0, *, num_workers: int | None = None) -> Times:
         >>> import jaxasgd as ja
         >>> durations = ja.times.poisson(mean=[1.0, 5.0], shift=1.0).durations(seed=0)
         >>> [durations(1, j) for j in range(5)]
-        [5.0, 5.0, 3.0, 7.0, 8.0]
+        [7.0, 4.0, 8.0, 5.0, 5.0]
     """
     (mean, shift), args = arguments("poisson", num_workers, mean=(mean, BELOW), shift=(shift, NON_NEGATIVE))
     return Times("poisson", shift + mean, lambda rng, i, n: shift[i] + rng.poisson(mean[i], n), args)
@@ -47,7 +47,7 @@ def ticks(times: Times, tick: float = 1.0) -> Times:
         array([1.2707, 2.2604])
         >>> durations = times.durations(seed=0)
         >>> [durations(0, j) for j in range(4)]
-        [2.0, 2.0, 0.5, 0.5]
+        [1.5, 1.5, 2.0, 0.5]
     """
     model("ticks", times)
     tick = float(arguments("ticks", 1, tick=(tick, POSITIVE))[0][0][0])

@@ -7,13 +7,15 @@ from dataclasses import replace
 import numpy as np
 
 from .base import ABOVE_ONE, NON_NEGATIVE, POSITIVE, POSITIVE_OR_INF, Draw, Times, arguments, integer, model, spec
+from .parts import slower
 
 
 def fixed(mean, *, num_workers: int | None = None) -> Times:
     """Constant times: every job of worker i takes `mean[i]` seconds.
 
-    The fixed computation model of the theory, e.g. Mishchenko, Bach, Even and Woodworth 2022 (arXiv:2206.07638).
-    ValueError unless `mean` > 0 and finite.
+    The fixed computation model of the theory, e.g. Mishchenko, Bach, Even and Woodworth 2022 (arXiv:2206.07638). The
+    four workers of DeepMind's asynchronous local SGD (Liu et al. 2024, arXiv:2401.09135): fixed([0.58, 0.75, 1.51,
+    3.33]) seconds a step. ValueError unless `mean` > 0 and finite.
 
     Example:
         >>> import jaxasgd as ja, numpy as np
@@ -43,7 +45,8 @@ def shifted_exponential(shift, mean, *, num_workers: int | None = None) -> Times
     """A constant plus an exponential: density exp(-(t - shift) / mean) / mean for t >= shift, both in seconds.
 
     `mean` is that of the exponential part alone; the whole has mean shift + mean (this is `Times.mean`) and standard
-    deviation mean. The law of coded computing. ValueError unless `shift` >= 0, `mean` > 0, both finite.
+    deviation mean. The law of coded computing; the clock of ATA (Maranjyan et al., ICML 2025, arXiv:2502.00775) is
+    shifted_exponential(m / 2, m / 2). ValueError unless `shift` >= 0, `mean` > 0, both finite.
 
     Example:
         >>> import jaxasgd as ja
@@ -81,7 +84,7 @@ def gamma(mean, cv=0.1, *, num_workers: int | None = None) -> Times:
     `cv` is the coefficient of variation: the standard deviation is cv mean; cv = 1 is exponential, a small cv nearly
     constant. The CVB model of Ali et al. 2000, as used for DANA (Hakimi, Barkai, Gabel and Schuster 2019,
     arXiv:1907.11612); their heterogeneous fleets draw the machines' means once from the same family with cv 0.6: pass
-    `mean=rng.gamma(1 / 0.36, 0.36 * mu, num_workers)`. ValueError unless `mean` > 0 and `cv` > 0, both finite.
+    `mean=cvb_means(num_workers, mu)`. ValueError unless `mean` > 0 and `cv` > 0, both finite.
 
     Example:
         >>> import jaxasgd as ja
@@ -144,13 +147,12 @@ def custom(draw: Draw, num_workers: int, *, mean=None, name: str = "custom") -> 
     Each worker has a Generator of its own, asked for `BLOCK` jobs at a time; take all randomness from it. `mean` is inf
     where there is none; None: unknown, nan. Drawing nan or a negative number raises ValueError.
 
-    Example: fixed times plus half-normal jitter, as in the experiments with Ringmaster ASGD (arXiv:2501.16168).
+    Example: every tenth job or so takes five times as long.
         >>> import jaxasgd as ja, numpy as np
-        >>> h = np.sqrt(np.arange(1, 9))
-        >>> def jittered(rng, worker, count):
-        ...     return h[worker] * (1 + np.abs(rng.standard_normal(count)))
-        >>> ja.times.custom(jittered, num_workers=8, mean=h * (1 + np.sqrt(2 / np.pi)), name="half_normal")
-        Times(half_normal, num_workers=8, mean=1.798..5.085)
+        >>> def hiccups(rng, worker, count):
+        ...     return np.where(rng.random(count) < 0.1, 5.0, 1.0)
+        >>> ja.times.custom(hiccups, num_workers=8, mean=1.4, name="hiccups")
+        Times(hiccups, num_workers=8, mean=1.4..1.4)
     """
     if not callable(draw):
         raise ValueError(f"times.custom: draw is a function draw(rng, worker, count) -> [count] seconds; got {draw!r}.")
@@ -164,7 +166,8 @@ def custom(draw: Draw, num_workers: int, *, mean=None, name: str = "custom") -> 
 def with_straggler(times: Times, worker: int = 0, factor: float = 10.0) -> Times:
     """The same times on the same luck, but one worker takes `factor` times as long: t_worker -> factor t_worker.
 
-    ValueError unless `times` is a model, `worker` one of its workers, and `factor` > 0 and finite.
+    Its work does; its messages do not. ValueError unless `times` is a model, `worker` one of its workers, and `factor`
+    > 0 and finite.
 
     Example:
         >>> import jaxasgd as ja
@@ -174,7 +177,7 @@ def with_straggler(times: Times, worker: int = 0, factor: float = 10.0) -> Times
     model("with_straggler", times)
     slow = integer(worker, 0, "times.with_straggler: worker", "a worker of the model", times.num_workers - 1)
     factor = float(arguments("with_straggler", 1, factor=(factor, POSITIVE))[0][0][0])
-    mean = np.where(np.arange(times.num_workers) == slow, factor, 1.0) * times.mean
+    mean = slower(times, np.where(np.arange(times.num_workers) == slow, factor, 1.0))
 
     slowed = lambda values, worker: factor * np.asarray(values) if worker == slow else values
     draw = lambda rng, worker, count: slowed(times.draw(rng, worker, count), worker)

@@ -57,7 +57,7 @@ def cvb_means(num_workers: int, mean: float = 1.0, cv: float = 0.6, seed: int = 
     `cv` is the coefficient of variation over the machines: standard deviation cv mean. The heterogeneous fleets of
     the CVB model (Ali, Siegel, Maheswaran, Hensgen and Ali, Tamkang Journal of Science and Engineering 3(3), 2000), as
     used for DANA (Hakimi, Barkai, Gabel and Schuster 2019, arXiv:1907.11612): a job takes gamma(mean=q, cv=0.1). With
-    cv 0.6 and 0.1 a share 0.2785 of all jobs takes more than 1.25 times the mean; 0.0095 in a homogeneous fleet.
+    cv 0.6 and 0.1 a share 0.2788 of all jobs takes more than 1.25 times the mean; 0.0094 in a homogeneous fleet.
     The first machines are the same for every `num_workers`. ValueError unless `mean` > 0 and `cv` > 0, both finite.
 
     Example:
@@ -107,7 +107,8 @@ def generator(function: str, seed) -> np.random.Generator:
 
 def one(function: str, **given) -> float:
     """One number, by its rule."""
-    ((name, (value, rule)),) = given.items()
+    ((name, pair),) = given.items()
+    value = pair[0]
     if numbers(function, name, value).ndim:
         raise ValueError(f"times.{function}: {name} is one number; got {value!r}. Pass e.g. {name}=1.0.")
     return float(arguments(function, 1, **given)[0][0][0])

@@ -70,15 +70,23 @@ def slower(times: Times, factor) -> np.ndarray:
     return np.where(factor == 1, times.mean, np.where(times.mean == math.inf, math.inf, changed))
 
 
-def told(array: np.ndarray) -> object:
+def array(value) -> np.ndarray:
+    """An array; of dtype object if it has no shape."""
+    try:
+        return np.asarray(value)
+    except ValueError:  # rows of different lengths
+        return np.asarray(None)
+
+
+def told(values: np.ndarray) -> object:
     """Numbers for a spec file: themselves, or of many how many they are and a digest."""
-    return array.tolist() if array.size <= MOST_NUMBERS else digest([array])
+    return values.tolist() if values.size <= MOST_NUMBERS else digest([values])
 
 
 def digest(arrays: list[np.ndarray]) -> dict:
     """How many numbers there are, and a digest of them and of their shapes."""
     made = hashlib.sha256()
-    for array in arrays:
-        made.update(repr(array.shape).encode())
-        made.update(np.ascontiguousarray(array, "<f8").tobytes())
-    return {"count": sum(array.size for array in arrays), "sha256": made.hexdigest()}
+    for each in arrays:
+        made.update(repr(each.shape).encode())
+        made.update(np.ascontiguousarray(each, "<f8").tobytes())
+    return {"count": sum(each.size for each in arrays), "sha256": made.hexdigest()}

@@ -23,8 +23,8 @@ class Pieces(NamedTuple):
 
     Power 1 does one second of work a second, 0 none: work pauses and goes on later. After the last piece, where there
     is one, its power holds for ever. `rng` belongs to the worker and the run, so that pieces may be random. Instead of
-    pieces `make` may return a `Cycle`. `also` holds further makes whose powers multiply the first one's; `constant` says
-    that no worker's power ever changes.
+    pieces `make` may return a `Cycle`. `also` holds further makes, whose powers multiply the first one's; `constant`
+    says that no worker's power ever changes.
     """
 
     make: Callable[[np.random.Generator, int], Any]
@@ -76,18 +76,22 @@ class Power:
         self.pieces = self.make()
         self.at = [0.0]  # where pieces begin, and the last one ends
         self.power = []  # of each piece
-        self.ahead = next(self.pieces)
+        self.ahead = None  # a piece that is made, but not yet in these lists
 
     def extend(self):
         """One more piece; those without work in a row are one."""
-        until, power = self.ahead
-        for count in range(MOST_IDLE if until < math.inf else 0):
-            self.ahead = next(self.pieces)
-            if power or self.ahead[1]:
-                break
-            until = self.ahead[0] if count < MOST_IDLE - 1 else math.inf
-            if until == math.inf:
-                break
+        until, power = self.ahead or next(self.pieces)
+        self.ahead = None
+        if not power:
+            for _ in range(MOST_IDLE):
+                if until == math.inf:
+                    break
+                self.ahead = next(self.pieces)
+                if self.ahead[1]:
+                    break
+                until = self.ahead[0]
+            else:
+                until = math.inf
         self.at.append(until)
         self.power.append(power)
 
@@ -120,9 +124,10 @@ class Power:
 
 
 class Cycle:
-    """A power that repeats: `power[k]` from `at[k]` to `at[k + 1]` seconds, the last one to `period`, then from the top.
+    """A power that repeats: `power[k]` from `at[k]` to `at[k + 1]` seconds, the last one to `period`, then the first.
 
-    With `period` inf the last power holds for ever. `offset`: seconds of the cycle that are over at second 0.
+    With `period` inf the last power holds for ever. `offset`: seconds of the cycle that are over at second 0. The same
+    result as of `Power`, without making the periods one by one.
     """
 
     def __init__(self, at, power, period: float = math.inf, offset: float = 0.0):
