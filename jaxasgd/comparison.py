@@ -9,12 +9,13 @@ import jax
 import numpy as np
 
 from .checks import real, shown, whole
-from .engine import Status, check_key, prepare, run
+from .engine import Status, check_key, check_problem, prepare, run
 from .methods import Method
 from .planning import align, plan
 from .progress import bar
 from .results import AXES, Comparison, Run, environment
 from .simulation import check_times, simulate
+from .widths import best_waves
 
 
 def compare(
@@ -88,12 +89,14 @@ def compare(
     began, runs = time.perf_counter(), []
     play = lambda method, seed: simulate(method, times, until=until, num_updates=num_updates, seed=seed, reads=reads)
     schedules = {name: play(method, seeds[0]) for name, method in bound.items()}
+    check_problem(problem)
+    waves = {name: best_waves(problem, schedules[name], method) for name, method in bound.items()}
     for name, method in bound.items():  # what is wrong with the last one is found before the first has run
-        prepare(problem, plan(schedules[name], evaluate=evaluate), method)
+        prepare(problem, plan(schedules[name], evaluate=evaluate, **waves[name]), method)
     with bar(progress, total=len(methods) * len(seeds), unit="run") as show:
         for name, method in bound.items():
             made = [schedules[name], *(play(method, seed) for seed in seeds[1:])]
-            plans = align([plan(schedule, evaluate=evaluate) for schedule in made])
+            plans = align([plan(schedule, evaluate=evaluate, **waves[name]) for schedule in made])
             for seed, schedule, one in zip(seeds, made, plans, strict=True):
                 history = run(
                     problem,

@@ -17,11 +17,12 @@ from . import program
 from .checks import real, shown
 from .methods.base import Method
 from .parts import trace_parts
-from .planning import ARRAYS, Plan, plan
+from .planning import ARRAYS, TRAITS, Plan, plan
 from .policies import asgd
 from .problems.base import Problem
 from .progress import bar
 from .schedule import Schedule
+from .widths import best_waves
 
 
 class Status(enum.IntEnum):
@@ -99,7 +100,8 @@ def run(
         evaluate: see `plan`; not together with a `Plan`.
         target_loss, target_gradient_norm: stop at the first evaluation where the loss, or the norm of the whole
             gradient, is not above it (the latter adds the metric "gradient_norm").
-        width: gradients computed side by side; None is 1, or the number of devices.
+        width: gradients computed side by side; None: what is best on this kind of device (`widths.best_waves`: on a CPU
+            1 unless all gradients of a wave are of one version; 1 for a recorded run). 1 is the plain scan.
         devices: spread the gradients of a wave over these; results equal those on one device to rounding.
         progress: show a progress bar; None: if the run is long and standard error is a terminal.
 
@@ -121,8 +123,9 @@ def run(
     check_key(key)
     devices = None if devices is None else check_devices(devices)
     if isinstance(schedule, Schedule):
-        width = (1 if devices is None else len(devices)) if width is None else width
-        made = plan(schedule, evaluate=evaluate, width=width)
+        check_problem(problem)
+        waves = best_waves(problem, schedule, as_method(rule, schedule.num_workers), devices)
+        made = plan(schedule, evaluate=evaluate, **(waves if width is None else waves | {"width": width}))
     elif isinstance(schedule, Plan):
         if evaluate is not None or width not in (None, schedule.width):
             raise ValueError("a plan has its evaluations and its width already: give evaluate= and width= to ja.plan.")
@@ -146,8 +149,7 @@ def run(
 
 def prepare(problem, made: Plan, rule, devices=None):
     """Check that problem, plan and rule go together, and trace the rule; nothing is compiled."""
-    if not isinstance(problem, Problem):
-        raise ValueError(f"a problem is a ja.problems.Problem (ja.problems.from_loss makes one); got {shown(problem)}.")
+    check_problem(problem)
     if devices is not None and made.width % len(devices):
         raise ValueError(f"the width is a multiple of the number of devices, {len(devices)}; got {made.width}.")
     if problem.num_shards is not None and problem.num_shards != made.num_workers:
@@ -165,14 +167,22 @@ def prepare(problem, made: Plan, rule, devices=None):
         cells = jax.tree.map(lambda p: jax.ShapeDtypeStruct((1, *p.shape), p.dtype), params)
         jax.eval_shape(program.read, cells, jax.ShapeDtypeStruct(groups, np.int32))
     state = parts.work_init.out_tree.num_leaves > 0
-    if state and made.width > 1:
-        raise ValueError("workers with a state of their own run at width 1; leave width and devices out.")
+    if state and not made.one_each:
+        raise ValueError(
+            "workers with a state of their own have one gradient in a wave at most: make the plan with "
+            f"ja.plan(schedule, width={made.width}, one_each=True)."
+        )
     if method.send is not None and (state or method.private) and not made.own:
         raise ValueError(
             "what workers with a state of their own are sent, or a method with private=True sends, belongs to them "
             "alone, and here some start at a version that another's gradient made: let each start at its own."
         )
     return made, parts, consts
+
+
+def check_problem(problem):
+    if not isinstance(problem, Problem):
+        raise ValueError(f"a problem is a ja.problems.Problem (ja.problems.from_loss makes one); got {shown(problem)}.")
 
 
 def check_sizes(work, made: Plan):
@@ -266,7 +276,8 @@ def eager_run(parts, made, problem, key, consts, look, targets, progress) -> His
     lean = replace(made, **(dict.fromkeys(ARRAYS) | on_device))
     # what samples depend on, and no more: drawing them is compiled once for all rules and policies
     who = {name: lean.rows[name] for name in program.WHO}
-    numbers = replace(lean, rows=who, tags={}, num_cells=0, every=True, lone=True, all_used=True, own=True)
+    alike = dict.fromkeys(TRAITS, True)
+    numbers = replace(lean, rows=who, tags={}, num_cells=0, **alike)
     carry = program.compiled_start(parts, lean, problem, key, consts)
     carry = jax.tree.map(jnp.copy, carry)  # donated below: nothing of the caller's may be in it
     looks, status, e = [], Status.OK, 0

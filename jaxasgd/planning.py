@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from .checks import kind, shown, whole
+from .checks import flag, kind, shown, whole
 from .schedule import Schedule
+from .waves import cut_waves, wave_traits
 
 SHORTEST = 1024  # rows; shorter plans are padded to this
 MAX_BLOCK = 4096  # waves whose samples are drawn in one batch, where they are small
@@ -51,6 +52,8 @@ class Plan:
             batch, at most (fewer where a sample is large).
         every: each row is a step of its own; lone: each step aggregates just its own row; all_used: no row is idle.
         own: every version was made by a row of the workers that read it (or is the first).
+        shared: the used rows of a wave have read one version. closed: a wave has no step before its last row.
+        one_each: no worker has two used rows in a wave.
         chunk: waves between evaluations where that is one number for all (stacked plans), else None.
         num_workers: as in the schedule.
     """
@@ -71,6 +74,9 @@ class Plan:
     lone: bool
     all_used: bool
     own: bool
+    shared: bool
+    closed: bool
+    one_each: bool
     chunk: int | None
     num_workers: int
 
@@ -83,10 +89,11 @@ class Plan:
 
 
 ARRAYS = ("rows", "tags", "waves", "bounds", "cells", "time", "update", "gradients")
+TRAITS = ("every", "lone", "all_used", "own", "shared", "closed", "one_each")  # of which a program makes use
 STATIC = tuple(f.name for f in fields(Plan) if f.name not in ARRAYS)
 
 
-def plan(schedule: Schedule, *, evaluate=None, width: int = 1) -> Plan:
+def plan(schedule: Schedule, *, evaluate=None, width: int = 1, one_each: bool = False) -> Plan:
     """Compile a schedule on the host: drop, evaluate, cells, waves, pad.
 
     Args:
@@ -94,6 +101,7 @@ def plan(schedule: Schedule, *, evaluate=None, width: int = 1) -> Plan:
         evaluate: when to look at the parameters: a number (every so many updates), an array of seconds (the version
             that was current at each of them), or None for about 50 looks. The first and the last version always.
         width: the largest number of gradients computed side by side; results equal those of width 1 to rounding.
+        one_each: a worker has one gradient in a wave at most, as workers with a state of their own need.
 
     Returns:
         A `Plan`; `run` takes it in the place of the schedule, and `stack` puts several together.
@@ -118,7 +126,7 @@ def plan(schedule: Schedule, *, evaluate=None, width: int = 1) -> Plan:
     cell, num_cells = assign_cells(read, use, birth)
     looks = evaluation_updates(schedule, steps, evaluate)
     row_bounds = np.concatenate([[0], birth + 1])[looks]
-    waves, bounds = cut_waves(read, use, birth, row_bounds, width)
+    waves, bounds = cut_waves(read, use, birth, row_bounds, width, worker if flag("one_each", one_each) else None)
 
     group = np.cumsum(step) - step
     weight, delay = schedule.weight[kept], version.reshape((-1,) + (1,) * (read.ndim - 1)) - read
@@ -172,6 +180,8 @@ def plan(schedule: Schedule, *, evaluate=None, width: int = 1) -> Plan:
             read.ndim == 1
             and (np.concatenate([[-1], worker[birth]])[read[use]] == np.where(read[use], worker[use], -1)).all()
         ),
+        **wave_traits(waves, read, use, step),
+        one_each=one_each or width == 1,
         chunk=None,
         num_workers=schedule.num_workers,
     )
@@ -216,30 +226,6 @@ def evaluation_updates(schedule, steps, evaluate) -> np.ndarray:
             raise ValueError(f"evaluate holds finite seconds, 0 or more, in one dimension; got {evaluate!r}.")
         looks = np.searchsorted(schedule.time[steps], grid, side="right")
     return np.unique(np.concatenate([[0], looks, [updates]])).astype(np.int64)
-
-
-def cut_waves(read, use, birth, row_bounds, width):
-    """Cut the rows greedily into waves whose versions exist when they begin; evaluations cut too.
-
-    Returns the first row of each wave (and the end), and the evaluations' bounds counted in waves.
-    """
-    rows = len(use)
-    if width == 1:
-        return np.arange(rows + 1, dtype=np.int32), row_bounds.astype(np.int32)
-    newest = read if read.ndim == 1 else read.max(axis=1, initial=0)
-    born = np.concatenate([[-1], birth])[newest]  # row after which the version exists
-    born = np.where(use, born, -1).tolist()
-    stops = iter(row_bounds.tolist())
-    stop, waves, bounds, start = next(stops), [], [], 0
-    for row in range(rows + 1):
-        cut = row in (rows, stop) or born[row] >= start or row - start == width
-        if cut and row > start:
-            waves.append(start)
-            start = row
-        while stop == row:
-            bounds.append(len(waves))
-            stop = next(stops, None)
-    return np.array([*waves, rows], np.int32), np.array(bounds, np.int32)
 
 
 def pad(column, length, value):
@@ -297,6 +283,9 @@ def stack(plans) -> Plan:
         lone=all(p.lone for p in plans),
         all_used=full and all(p.all_used for p in plans),
         own=all(p.own for p in plans),
+        shared=False,
+        closed=False,
+        one_each=True,
         chunk=chunk,
         num_workers=plans[0].num_workers,
     )
@@ -310,7 +299,7 @@ def align(plans) -> list[Plan]:
     plans = list(plans)
     length = max(len(p.rows["use"]) for p in plans)
     shared = {name: max(getattr(p, name) for p in plans) for name in ("num_cells", "max_size", "block")}
-    shared |= {name: all(getattr(p, name) for p in plans) for name in ("every", "lone", "all_used", "own")}
+    shared |= {name: all(getattr(p, name) for p in plans) for name in TRAITS}
     names = dict.fromkeys(name for p in plans for name in p.tags)
 
     def alike(p):

@@ -43,7 +43,7 @@ def start(parts: Parts, plan, problem, key, consts) -> Carry:
     params = jax.tree.map(jnp.asarray, problem.init(jax.random.fold_in(key, INIT_STREAM)))
     rule = jax.tree.map(jnp.asarray, parts.init(consts.init, params))
     workers = parts.work_init(consts.work_init, params)
-    if not plan.all_used:  # a row more, which idle rows write to
+    if not plan.all_used or plan.width > 1:  # a row more, which idle rows write to
         workers = jax.tree.map(lambda a: jnp.concatenate([a, a[:1]]), workers)
     payload = params
     if parts.send is not None:
@@ -134,13 +134,18 @@ def read(cells, i):
 
 
 def compute(parts, problem, consts, carry, row, sample):
-    """What one worker sends back, and its own state after."""
-    stale, state, size = read(carry.cells, row["read"]), take(carry.workers, row["worker"]), row["size"]
-    if parts.work is None:
-        update, state = mean_gradient(problem.sample_gradient, stale, state, sample, size)
-    else:
-        update, state = parts.work(consts.work, problem, stale, state, sample, size)
+    """What one worker sends back, its own state after, and what it had been sent."""
+    stale = read(carry.cells, row["read"])
+    update, state = work_on(parts, problem, consts, carry.workers, row, sample, stale)
     return update, state, stale
+
+
+def work_on(parts, problem, consts, workers, row, sample, stale):
+    """What one worker sends back, and its own state after."""
+    state, size = take(workers, row["worker"]), row["size"]
+    if parts.work is None:
+        return mean_gradient(problem.sample_gradient, stale, state, sample, size)
+    return parts.work(consts.work, problem, stale, state, sample, size)
 
 
 def one_row(parts, plan, problem, consts, carry, row, sample):
@@ -156,24 +161,46 @@ def one_row(parts, plan, problem, consts, carry, row, sample):
 
 
 def one_wave(parts, plan, problem, consts, carry, rows, samples, length):
-    """Gradients side by side (on several devices, if asked), then the server, row by row."""
+    """Gradients side by side (on several devices, if asked), then the server, row by row or all rows at once."""
+    used = (jnp.arange(plan.width) < length) & rows["use"]
 
-    def side_by_side(carry, rows, samples, problem, consts):
-        return jax.vmap(lambda row, sample: compute(parts, problem, consts, carry, row, sample)[0])(rows, samples)
+    def side_by_side(cells, workers, rows, samples, used, problem, consts):
+        on = lambda row, sample, stale: work_on(parts, problem, consts, workers, row, sample, stale)
+        if plan.shared:  # one version for all: what they have read is there once
+            stale = read(cells, jnp.max(jnp.where(used, rows["read"], 0)))
+            return jax.vmap(on, (0, 0, None))(rows, samples, stale)
+        return jax.vmap(lambda row, sample: on(row, sample, read(cells, row["read"])))(rows, samples)
 
     if parts.devices is not None:
         mesh = Mesh(np.array(parts.devices), ("device",), axis_types=(AxisType.Auto,))
         spread, whole = PartitionSpec("device"), PartitionSpec()
-        side_by_side = jax.shard_map(
-            side_by_side, mesh=mesh, in_specs=(whole, spread, spread, whole, whole), out_specs=spread, check_vma=False
-        )
-    updates = side_by_side(carry, rows, samples, problem, consts)
+        specs = (whole, whole, spread, spread, spread, whole, whole)
+        side_by_side = jax.shard_map(side_by_side, mesh=mesh, in_specs=specs, out_specs=spread, check_vma=False)
+    updates, states = side_by_side(carry.cells, carry.workers, rows, samples, used, problem, consts)
+    if jax.tree.leaves(carry.workers):
+        worker = jnp.where(used, rows["worker"], plan.num_workers)
+        carry = carry._replace(workers=jax.tree.map(lambda t, s: t.at[worker].set(s), carry.workers, states))
+    if plan.closed and not plan.lone and parts.arrival_update is None and carry.total is not None:
+        return serve_together(parts, plan, consts, carry, rows, updates, used, length)
 
     def one(j, carry):
         row = take(rows, j)
         return serve(parts, plan, consts, carry, row, take(updates, j), None)
 
     return jax.lax.fori_loop(0, length, one, carry)
+
+
+def serve_together(parts, plan, consts, carry, rows, updates, used, length):
+    """The server's part of a wave whose last row alone may be a step: one weighted sum."""
+
+    def total(u, before):
+        mask = used.reshape(-1, *[1] * (u.ndim - 1))  # what idle rows hold may be no number
+        added = jnp.tensordot(rows["weight"].astype(u.dtype), jnp.where(mask, u, jnp.zeros_like(u)), 1)
+        return jnp.where(rows["first"][0], added, before + added)
+
+    total = jax.tree.map(total, updates, carry.total)
+    row = take(rows, length - 1)
+    return update_by(parts, plan, consts, carry._replace(total=total), row, total, params_at(carry, row["current"]))
 
 
 def serve(parts, plan, consts, carry, row, update, stale):
@@ -200,6 +227,12 @@ def serve(parts, plan, consts, carry, row, update, stale):
     if carry.total is not None:
         update = jax.tree.map(lambda t, u: jnp.where(row["first"], u, t + u), carry.total, update)
         carry = carry._replace(total=update)
+    return update_by(parts, plan, consts, carry, row, update, params, stale)
+
+
+def update_by(parts, plan, consts, carry, row, update, params, stale=None):
+    """The server updates with what has come together, where the row is a step; then it sends."""
+    tags = {name: row[name] for name in plan.tags}
     extras = {"delay": row["age"], "read": row["version"] - row["age"], "step": row["step"], "weight": row["total"]}
     extras |= {"version": row["version"], "progress": row["progress"]} | tags
     if plan.lone:

@@ -33,19 +33,21 @@ def play(name, times=TIMES, **options):
 # ------------------------------------------------------------------ runs
 
 
-@pytest.mark.parametrize("name", ["ringleader", "fedasync", "hogwild", "mindflayer"])
+@pytest.mark.parametrize(
+    "name", ["ringleader", "fedasync", "hogwild", "mindflayer", "dana_slim", "sync_sgd", "rennala", "malenia"]
+)
 def test_side_by_side(x64, name):
     """Gradients computed four at a time, or on eight devices: the same run. One of each mechanism."""
     problem, *_ = cases.quadratic()
     schedule, method = play(name, num_updates=30, seed=3), make(name).bind(N, TIMES)
     run = lambda **how: ja.run(problem, schedule, method, key=KEY, evaluate=10, **how)
-    one = run()
+    one = run(width=1)
     spread = [{"devices": jax.devices()}] if name == "fedasync" else []
     for how in ({"width": 4}, *spread):
         many = run(**how)
         np.testing.assert_allclose(many.params, one.params, rtol=1e-11, atol=1e-12)
         np.testing.assert_allclose(many.loss, one.loss, rtol=1e-11, atol=1e-12)
-    again = run()  # bit for bit
+    again = run(width=1)  # bit for bit
     assert np.array_equal(again.params, one.params) and np.array_equal(again.loss, one.loss)
 
 

@@ -234,6 +234,24 @@ def test_every_row_finds_its_version(schedule, looks, width):
 
 
 @few
+@given(schedules(), LOOKS, st.sampled_from([1, 2, 5, 64]), st.booleans())
+def test_traits_of_waves(schedule, looks, width, one_each):
+    """What the program makes use of, wave by wave."""
+    plan = ja.plan(schedule, evaluate=looks, width=width, one_each=one_each)
+    number = int(plan.bounds[-1])
+    waves = [slice(a, b) for a, b in itertools.pairwise(plan.waves[: number + 1].tolist())]
+    rows = plan.rows
+    read = [{tuple(np.atleast_1d(r)) for r in rows["read"][w][rows["use"][w]]} for w in waves]
+    if rows["read"].ndim == 1:
+        assert plan.shared == all(len(versions) <= 1 for versions in read)
+    assert plan.closed == (not any(rows["step"][w][:-1].any() for w in waves))
+    who = [rows["worker"][w][rows["use"][w]].tolist() for w in waves]
+    if plan.one_each:
+        assert one_each or width == 1
+        assert all(len(set(workers)) == len(workers) for workers in who)
+
+
+@few
 @given(st.sampled_from([0, 2]).flatmap(lambda g: st.lists(schedules(g), min_size=1, max_size=3)), LOOKS)
 def test_stacked_plans_find_their_versions(runs, looks):
     stacked = ja.stack([ja.plan(run, evaluate=looks) for run in runs])
