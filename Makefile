@@ -22,12 +22,18 @@ test: $(VENV)/test.done
 	$(PYTEST) -m "not long"
 
 test-all: $(VENV)/test.done
-	$(PYTEST)
+	XLA_FLAGS= $(PYTEST)
 
 results: $(VENV)/demo.done
 	$(BIN)/python experiments/regression.py --out results/regression
 	$(BIN)/python experiments/images.py --tune --out results/images
+	$(BIN)/python experiments/recorded_delays.py --out results/recorded_delays
+	$(BIN)/python experiments/portraits.py --out results/portraits
+	$(BIN)/python experiments/cluster_plan.py --out results/cluster_plan
+	$(BIN)/python experiments/diloco.py --tune --out results/diloco
+	$(BIN)/python experiments/pipeline.py --tune --out results/pipeline
 	$(BIN)/python experiments/speed.py --out results/speed
+	$(BIN)/python experiments/building.py --out results/building
 
 page: $(VENV)/demo.done
 	$(BIN)/python -c "import jaxasgd; from jaxasgd import listing; listing.rewrite('README.md', jaxasgd.methods)"
