@@ -4,6 +4,8 @@ A clock and a policy make a `Schedule` (who arrives when, what it had read); a p
 """
 
 from . import fanout, methods, plot, policies, problems, results, rules, schedules, statistics, times, work
+from .advice import plan_cluster
+from .cluster import ClusterPlan
 from .comparison import Comparison, compare
 from .engine import History, Status, run
 from .fanout import spread
@@ -16,6 +18,7 @@ from .simulation import simulate
 __version__ = "0.1.0"
 
 __all__ = [
+    "ClusterPlan",
     "Comparison",
     "Decision",
     "Event",
@@ -33,6 +36,7 @@ __all__ = [
     "late",
     "methods",
     "plan",
+    "plan_cluster",
     "plot",
     "policies",
     "problems",

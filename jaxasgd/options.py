@@ -130,6 +130,35 @@ class Compare:
 
 
 @dataclass
+class Plan:
+    """Which method suits a cluster, predicted from the measured seconds of its workers' steps.
+
+    Prints a table and one sentence of advice, and saves the numbers and a figure in a folder.
+
+    Examples are at the end.
+
+    Args:
+        step_times: A CSV file: a column for each worker, a line for each step, in seconds; columns may end early (empty
+            cells), and a line of names may come first. inf is a step that never ends. Plain or gzipped.
+        noise_to_signal: q = sigma^2 / eps: the variance of one worker's gradient over the squared norm of the gradient
+            at the target (the gradient noise scale, in units of one worker's batch).
+        sync_updates: Updates that synchronous SGD needs to the target on this cluster; times are then seconds.
+        seeds: Simulations of each method, 2 or more.
+        out: Folder for the numbers (plan.csv, plan.json, README.md) and the figure (plan.svg).
+        overwrite: Replace the plan that the folder holds already.
+        quiet: Print nothing but errors.
+    """
+
+    step_times: Annotated[Path | None, shown("FILE", "required")] = None
+    noise_to_signal: Annotated[float | None, shown("Q", "required")] = None
+    sync_updates: Annotated[float | None, shown("N", "unknown")] = None
+    seeds: Annotated[int, shown("N", "default: 5")] = 5
+    out: Annotated[Path | None, shown("FOLDER", "default: results/plan-FILE")] = None
+    overwrite: Annotated[bool, shown(None)] = False
+    quiet: Annotated[bool, shown(None)] = False
+
+
+@dataclass
 class List:
     """Show what there is, one line each, with arguments in brackets.
 
@@ -186,4 +215,16 @@ examples
     jaxasgd compare --problem libsvm --data train.txt --learning-rate 0.5 \\
         --methods sync_sgd asgd --until 100 --out results/mine
     jaxasgd plot results/mine --against update --of accuracy
+"""
+
+PLAN_EXAMPLES = """\
+examples
+
+  Seconds of every worker's steps in my.csv; the variance of a gradient is 20 times its squared norm at the target:
+
+    jaxasgd plan --step-times my.csv --noise-to-signal 20
+
+  Where synchronous SGD is known to need 10000 updates, the table is in seconds:
+
+    jaxasgd plan --step-times my.csv --noise-to-signal 20 --sync-updates 10000 --out results/mine
 """

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import jaxasgd as ja
-from jaxasgd import cli
+from jaxasgd import advice, building, cli
 
 pytest.importorskip("tyro", reason="the command is made with tyro")
 from jaxasgd import options
@@ -50,24 +50,26 @@ def write_libsvm(path, labels=(1, 2)):
 
 def test_help_teaches(say):
     code, top, _ = say("--help")
-    assert code == 0 and all(word in top for word in ("compare", "list", "plot", "--version"))
+    assert code == 0 and all(word in top for word in ("compare", "plan", "list", "plot", "--version"))
     assert say("")[:2] == (0, top)
-    for line in ("compare --help", "list --help", "plot --help"):
+    for line in ("compare --help", "plan --help", "list --help", "plot --help"):
         code, text, error = say(line)
         assert code == 0 and not error
         assert "\x1b" not in text and "None" not in text  # plain where nobody watches; every default in words
-    text = say("compare --help")[1]
-    assert text.endswith(options.EXAMPLES)
-    for group in (options.ProblemOptions, options.ClockOptions, options.RunOptions, options.OutputOptions):
+    text, plan = say("compare --help")[1], say("plan --help")[1]
+    assert text.endswith(options.EXAMPLES) and plan.endswith(options.PLAN_EXAMPLES)
+    text += plan
+    groups = (options.ProblemOptions, options.ClockOptions, options.RunOptions, options.OutputOptions, options.Plan)
+    for group in groups:
         for field in dataclasses.fields(group):
-            flag = cli.flags([field.name])
+            flag = building.flags([field.name])
             assert flag + " " in text
             assert f"    {field.name}: " in group.__doc__
 
 
 def test_every_default_belongs_to_an_option():
     names = {f.name for group in (options.ProblemOptions, options.ClockOptions) for f in dataclasses.fields(group)}
-    tables = [takes for _, takes in cli.PROBLEMS.values()] + list(cli.LAWS.values())
+    tables = [takes for _, takes in building.PROBLEMS.values()] + list(building.LAWS.values())
     assert {name for takes in tables for name in takes} <= names
 
 
@@ -175,12 +177,59 @@ def test_without_tyro(say, monkeypatch):
     assert say("list") == (2, "", 'jaxasgd: the command needs tyro: pip install "jaxasgd[cli]"\n')
 
 
+# ------------------------------------------------------------------- plan
+
+
+def write_steps(path="my.csv"):
+    steps = np.random.default_rng(0).gamma(9.0, 1 / 9, (20, 4)) * [1.0, 1.0, 1.0, 4.0]
+    np.savetxt(path, steps, fmt="%.4f", delimiter=",", header="a,b,c,d", comments="")
+
+
+def test_plan_is_the_library(say, folder):
+    write_steps()
+    line = (
+        f"plan --step-times {folder}/my.csv --noise-to-signal 8 --sync-updates 300 --seeds 2 --out {folder}/kept/mine"
+    )
+    code, out, error = say(line)
+    assert (code, error) == (0, "")
+    plan = advice.plan_cluster("my.csv", 8.0, sync_updates=300, seeds=2)
+    assert str(plan) in out and out.count(plan.sentence) == 1
+    assert {"plan.csv", "plan.json", "README.md"} <= {path.name for path in Path("kept/mine").iterdir()}
+    spec = json.loads(Path("kept/mine/plan.json").read_text())
+    assert spec["advice"] == plan.sentence and spec["step_times"] == "my.csv"
+    command = "jaxasgd plan --step-times my.csv --noise-to-signal 8 --sync-updates 300 --seeds 2 --out mine"
+    assert spec["command"] == command and str(folder) not in Path("kept/mine/README.md").read_text()
+
+
+def test_plan_by_default_and_quiet(say):
+    write_steps()
+    line = "plan --step-times my.csv --noise-to-signal 0 --seeds 2 --quiet"
+    assert say(line) == (0, "", "") and Path("results/plan-my/plan.csv").is_file()
+    assert say(line)[0] == 2 and say(line + " --overwrite") == (0, "", "")
+
+
+def test_plan_without_matplotlib(say, monkeypatch):
+    from jaxasgd import cluster
+
+    write_steps()
+    for module in (cli, cluster):
+        monkeypatch.setattr(module, "find_spec", lambda name: None)
+    code, out, _ = say("plan --step-times my.csv --noise-to-signal 8 --seeds 2")
+    assert code == 0 and 'pip install "jaxasgd[plot]"' in out and not list(Path("results").rglob("*.svg"))
+
+
+@pytest.mark.parametrize("line", options.PLAN_EXAMPLES.split("\n    ")[1:])
+def test_examples_of_plan(say, line):
+    write_steps()
+    assert say(line.split("\n")[0].removeprefix("jaxasgd "))[::2] == (0, "")
+
+
 # ------------------------------------------------------------------- what options become
 
 
-@pytest.mark.parametrize("law", cli.LAWS)
+@pytest.mark.parametrize("law", building.LAWS)
 def test_laws_take_one_second_on_average(law):
-    mean = lambda **said: cli.build_times(ja, options.ClockOptions(times=law, workers=3, **said)).mean
+    mean = lambda **said: building.build_times(ja, options.ClockOptions(times=law, workers=3, **said)).mean
     np.testing.assert_allclose(mean(), 1)
     np.testing.assert_allclose(mean(spread=3.0), [1, 2, 3])
     np.testing.assert_allclose(mean(spread=3.0, slowest=10.0), [1, 2, 30])
@@ -188,7 +237,7 @@ def test_laws_take_one_second_on_average(law):
 
 def test_pareto_by_its_minimum():
     said = options.ClockOptions(times="pareto", workers=2, minimum=1.0, tail_index=0.9)
-    assert np.isinf(cli.build_times(ja, said).mean).all()
+    assert np.isinf(building.build_times(ja, said).mean).all()
 
 
 @pytest.mark.parametrize(
@@ -216,7 +265,7 @@ def test_problems(said, numbers, metrics):
         pytest.importorskip("flax")
     Path("deep").mkdir()
     write_libsvm("deep/f.txt")
-    problem, told = cli.build_problem(ja, options.ProblemOptions(**said), 4)
+    problem, told = building.build_problem(ja, options.ProblemOptions(**said), 4)
     assert told["name"] == said["problem"] and numbers.items() <= told.items()
     assert problem.num_shards == (4 if "shards" in said else None)
     assert metrics <= jax.eval_shape(lambda: problem.evaluate(problem.init(jax.random.key(0)))).keys()
@@ -237,7 +286,7 @@ def with_types(values, *rest, late="cancel", bound=None):
     ),
 )
 def test_arguments_of_methods(text, values):
-    assert cli.method_arguments(text, with_types, learning_rate=0.1) == values
+    assert building.method_arguments(text, with_types, learning_rate=0.1) == values
 
 
 # ------------------------------------------------------------------- plot
@@ -257,6 +306,7 @@ def test_plot_again(say):
 # ------------------------------------------------------------------- errors
 
 GOOD = "compare --methods asgd:learning_rate=0.1 --until 5 "
+PLAN = "plan --step-times my.csv --noise-to-signal 3 "
 ERRORS = {
     "unknown method": ("compare --methods sync_sgdd --until 5", "did you mean sync_sgd", "jaxasgd list methods"),
     "no method": ("compare --until 5", "--methods sync_sgd", "jaxasgd list methods"),
@@ -293,6 +343,19 @@ ERRORS = {
     "data set that is not here": (GOOD + "--problem mnist", "JAXASGD_DATA"),
     "a file in the way": (GOOD + "--out three.txt", "three.txt", "choose another folder"),
     "results already": (GOOD + "--out kept", "'kept'", "--out", "--overwrite"),
+    "no step times": ("plan --noise-to-signal 3", "no file", "--step-times my.csv"),
+    "no noise": ("plan --step-times my.csv", "sigma^2 / eps", "--noise-to-signal 20"),
+    "negative noise": ("plan --step-times my.csv --noise-to-signal -1", "--noise-to-signal", "0 or more", "-1"),
+    "endless noise": ("plan --step-times my.csv --noise-to-signal nan", "--noise-to-signal", "finite", "nan"),
+    "no synchronous updates": (PLAN + "--sync-updates 0", "--sync-updates", "above 0"),
+    "one seed of a plan": (PLAN + "--seeds 1", "--seeds", "2 or more", "1"),
+    "missing step times": ("plan --step-times nowhere.csv --noise-to-signal 3", "nowhere.csv"),
+    "step times in words": ("plan --step-times three.txt --noise-to-signal 3", "three.txt", "line 2", "worker 0"),
+    "a step that is nan": ("plan --step-times bad.csv --noise-to-signal 3", "bad.csv", "line 2", "worker 1", "nan"),
+    "a step of no time": ("plan --step-times zero.csv --noise-to-signal 3", "worker 0", "step 1", "more than 0"),
+    "a folder of step times": ("plan --step-times kept --noise-to-signal 3", "kept"),
+    "a plan already": (PLAN + "--out planned", "'planned'", "--out", "--overwrite"),
+    "a file in the way of a plan": (PLAN + "--out three.txt", "three.txt", "choose another folder"),
     "markdown of rules": ("list rules --markdown", "goes with methods", "list methods --markdown"),
     "unknown list": ("list method", "policies", "did you mean methods"),
     "unknown command": ("comparison", "compare"),
@@ -307,6 +370,12 @@ def test_errors(say, monkeypatch, line, words):
     if "--data" in line:
         pytest.importorskip("sklearn")
     monkeypatch.setattr(ja, "compare", lambda *a, **k: pytest.fail("it ran"))
+    monkeypatch.setattr(advice, "pace", lambda *a, **k: pytest.fail("it ran"))
+    write_steps()
+    Path("bad.csv").write_text("1,2\n1,nan\n")
+    Path("zero.csv").write_text("1,2\n0,2\n")
+    Path("planned").mkdir()
+    Path("planned/plan.json").write_text("{}")
     write_libsvm("three.txt", labels=(1, 2, 3))
     Path("kept").mkdir()
     Path("kept/spec.json").write_text("{}")
