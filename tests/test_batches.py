@@ -11,7 +11,7 @@ import pytest
 
 import jaxasgd as ja
 from jaxasgd import planning
-from jaxasgd.methods.thresholds import best_number
+from jaxasgd.complexity import optimum
 from jaxasgd.schedule import UNFINISHED
 
 KEY = jax.random.key(3)
@@ -268,7 +268,7 @@ def test_time_complexities(name):
     (h, (best, number, asynchronous, synchronous)), q = FLEETS[name], 10
     n, times = len(h), ja.times.fixed(h)
     harmonic = n / (1 / h).sum()
-    assert t_opt(h, q) == pytest.approx(best, abs=0.005) and best_number(h, q) == number
+    assert t_opt(h, q) == pytest.approx(best, abs=0.005) and optimum(h, q)[1] == number
     assert harmonic * (1 + q / n) == pytest.approx(asynchronous, abs=0.005)
     assert h[-1] * (1 + q / n) == pytest.approx(synchronous, rel=1e-3)
     m_sync = h * (1 + q / np.arange(1, n + 1))

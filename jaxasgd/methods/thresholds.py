@@ -7,6 +7,7 @@ import optax
 
 from .. import policies
 from ..checks import real, shown, whole
+from ..complexity import optimum
 from ..policies.thresholds import known_seconds
 from . import papers
 from .base import Method, late
@@ -73,13 +74,6 @@ def naive_optimal_asgd(learning_rate, workers=None, *, noise=None) -> Method:
         seconds = known_seconds(times.mean)
         if workers is None and not np.isfinite(seconds).any():
             raise ValueError(f"some worker has a finite mean, to choose by noise; got {shown(seconds)}: give workers=.")
-        return policies.fastest(seconds, workers or best_number(seconds, noise))
+        return policies.fastest(seconds, workers or optimum(seconds, noise)[1])
 
     return Method(late(policy, clock="the workers' mean seconds"), optax.sgd(learning_rate))
-
-
-def best_number(seconds, noise) -> int:
-    """The m that minimises H_m (1 + noise / m) over the m fastest workers; the smallest, of several."""
-    m = np.arange(1, len(seconds) + 1)
-    cost = (m + noise) / np.cumsum(1 / np.sort(seconds))
-    return int(np.flatnonzero(cost <= cost.min() * (1 + 1e-12))[0]) + 1

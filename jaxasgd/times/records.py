@@ -89,7 +89,9 @@ def columns(name: str, reader) -> list[np.ndarray]:
             found[i].append(seconds)
     for i, steps in enumerate(found):
         if not steps:
-            raise ValueError(f"{name!r}: worker {i}{names[i]} has no steps. Delete its column.")
+            raise ValueError(
+                f"{name!r}: worker {i}{names[i]} has no steps. Delete its column, or write inf: it never delivers."
+            )
     if not found:
         raise ValueError(f"{name!r} holds no steps: a row per step, a column per worker, e.g. '0.5,2.0'.")
     return [np.array(steps) for steps in found]
