@@ -34,6 +34,7 @@ results: $(VENV)/demo.done
 	$(BIN)/python experiments/pipeline.py --tune --out results/pipeline
 	$(BIN)/python experiments/speed.py --out results/speed
 	$(BIN)/python experiments/building.py --out results/building
+	$(BIN)/python experiments/hosts.py --out results/bench
 
 page: $(VENV)/demo.done
 	$(BIN)/python -c "import jaxasgd; from jaxasgd import listing; listing.rewrite('README.md', jaxasgd.methods)"

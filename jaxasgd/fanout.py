@@ -1,13 +1,19 @@
 """Over several devices: the gradient of a mean over shards, and sweeps.
 
 `value_and_grad` is the synchronous data-parallel step, for a training loop of your own; `spread` is `jax.vmap` over
-every device. Both are one compiled program, give what one device gives up to rounding, and are meant for one process.
+every device. Both are one compiled program and give what one device gives up to rounding.
 
 Results are ordinary arrays that live on all of `devices`: replicated by `value_and_grad`, split along the first axis by
 `spread`. They mix with each other, with NumPy arrays and with arrays that were never put anywhere; as always in JAX not
 with arrays committed to one device: `jax.device_put(result, device)` brings a result there. Arguments may lie anywhere.
 Forced host devices are for checks: they are no faster than one, and calls wait for their result there (on other devices
 they return at once), because a Python loop of collective steps that never waits aborts the process.
+
+Several processes (after `jax.distributed.initialize`, which makes `jax.devices()` the devices of all hosts) run the
+same program and call in the same order. Each passes its own shards or members; results are ordinary arrays on its own
+devices, which it may print, save or look at alone. Only `value_and_grad` sends anything: one all-reduce a call.
+`ja.run(..., devices=jax.devices())` works there too: the same arguments on every process, and the final parameters,
+replicated on all devices, are read by `np.asarray`. All of this is synchronous: when a process dies the others end.
 """
 
 from __future__ import annotations
@@ -18,10 +24,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-AXIS = "shards"
+from .processes import AXIS, agree, check_traced, lift, lower, mesh_of, own_devices, packed_mean
+
+__all__ = ["share", "spread", "value_and_grad"]
 
 
 def value_and_grad(
@@ -35,6 +43,11 @@ def value_and_grad(
     the gradients are averaged by one all-reduce. The function does not trace again when called again, and may be
     called inside a `jit` or `scan` of the caller, which is the fast way: a `lax.scan` over steps inside one `jit`.
 
+    Several processes: each passes the same params and its own shards, as many for each device everywhere; the mean is
+    over the shards of all, F and grad F are the same numbers on each process, and aux is that of its own shards. The
+    first call checks that the processes agree on params and shapes, later calls don't. Inside a `jit` of the caller
+    arrays are those of all processes, as always in JAX: make them with `fanout.share`, and use "shard_map".
+
     A device computes its shards side by side, as the gradient of their mean under `vmap`. One by one in a `lax.scan`
     they would need the activations of one shard instead of all (2 instead of 21 MB for 64 shards of 32 images through
     an MLP 784-512-512-10) at the same speed on a CPU, but would leave a GPU idle; where memory is short, give it fewer
@@ -44,12 +57,13 @@ def value_and_grad(
         loss: `loss(params, shard) -> scalar`; with `has_aux`, `-> (scalar, aux)`.
         devices: default `jax.devices()`.
         how: "pmap" or "shard_map": `jax.pmap`, or `jax.jit` of `jax.shard_map` over a mesh with one Auto axis. Same
-            computation, same results.
+            computation, same results; "shard_map" also works inside a `jit` over several processes.
         has_aux: the function returns ((F, aux), grad F), every leaf of aux [num_shards, ...].
 
     Raises:
         ValueError: no devices, or one twice; unknown `how`; when called: shards without a common first axis, none, a
-            number of them that the devices don't divide, or a loss that is no scalar.
+            number of them that the devices don't divide, or a loss that is no scalar; over several processes: devices
+            without one of this process, processes that don't agree, an array that lies elsewhere.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxasgd as ja
@@ -62,7 +76,8 @@ def value_and_grad(
     devices = _devices(devices, "value_and_grad")
     if how not in ("pmap", "shard_map"):
         raise ValueError(f'fanout.value_and_grad: how is "pmap" or "shard_map"; got {how!r}.')
-    mesh = Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
+    mesh, own = mesh_of(devices), mesh_of(own_devices(devices, "value_and_grad"))
+    several, agreed = own.size < mesh.size, []
 
     def one(params, shard):
         out = loss(params, shard)
@@ -83,33 +98,89 @@ def value_and_grad(
             return jnp.mean(values), aux
 
         (value, aux), grads = jax.value_and_grad(mean_loss, has_aux=True)(params)
-        return lax.pmean((value, grads), AXIS), aux
+        return (packed_mean if several and devices[0].platform == "cpu" else lax.pmean)((value, grads), AXIS), aux
 
     # Under shard_map with check_vma=True the gradient with respect to replicated params would be a sum over devices
     # already, and its pmean too large by their number. With False it is the local one, as it is under pmap.
     if how == "pmap":
-        mapped = jax.pmap(local, AXIS, in_axes=(None, 0), out_axes=(None, 0), devices=devices)
+        mapped = jax.pmap(local, AXIS, in_axes=(None, 0), out_axes=(None, 0), devices=devices, axis_size=mesh.size)
     else:
         specs = {"in_specs": (P(), P(AXIS)), "out_specs": (P(), P(AXIS))}
         mapped = jax.jit(jax.shard_map(local, mesh=mesh, check_vma=False, **specs))
 
     def value_and_grad_of_mean(params, shards):
+        eager = not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((params, shards)))
+        if several and eager:  # from here on the shards of this process, on its devices
+            params, shards = lower(params, own, P()), lower(shards, own, P(AXIS))
+        elif several:
+            check_traced(how, shards)
         num_shards = _length(shards, "fanout.value_and_grad: shards")
-        if num_shards % len(devices):
-            fits = next(k for k in range(len(devices), 0, -1) if num_shards % k == 0)
+        count = own.size if eager else mesh.size
+        if num_shards % count:
+            fits = next(k for k in range(count, 0, -1) if num_shards % k == 0)
             raise ValueError(
                 f"fanout.value_and_grad: every device takes the same number of shards; got {num_shards} shards for "
-                f"{len(devices)} devices. Use {fits} of them, e.g. devices=jax.devices()[:{fits}], or other shards."
+                f"{count} devices. Use {fits} of them, e.g. devices=jax.devices()[:{fits}], or other shards."
             )
+        if several and eager and not agreed:
+            agree(mesh, own, params, shards)
+            agreed.append(True)
         if how == "pmap":
-            shards = jax.tree.map(lambda x: x.reshape(len(devices), -1, *x.shape[1:]), shards)
-        (params, shards), eager = _place(mesh, (params, shards), (P(), P(AXIS)))
-        (value, grads), aux = mapped(params, shards)
+            shards = jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), shards)
+        (params, shards), eager = _place(own, (params, shards), (P(), P(AXIS)))
+        if several and eager:
+            keys = how == "shard_map"  # pmap lifts those itself
+            params, shards = lift(params, mesh, P(), keys), lift(shards, mesh, P(AXIS), keys)
+        pair, aux = mapped(params, shards)
+        if several and eager:
+            pair, aux = lower(pair, own, P()), lower(aux, own, P(AXIS))
+        value, grads = pair
         if how == "pmap":
             aux = jax.tree.map(lambda x: x.reshape(num_shards, *x.shape[2:]), aux)
         return _settle(((value, aux) if has_aux else value, grads), mesh, eager)
 
     return value_and_grad_of_mean
+
+
+def share(tree, devices: Sequence[jax.Device] | None = None, *, whole: bool = False):
+    """Arrays of all processes from what each of them has, for a `jit` of your own.
+
+    Every process passes its own rows: leaves [own_rows, ...], as many for each device everywhere, become [rows, ...]
+    over the rows of all, in the order of `devices`. With `whole` every process passes the same leaves and each device
+    holds them whole (parameters). In a single process: the same placement, over its devices.
+
+    Results of a `jit` over such arrays are arrays of all processes too: `np.asarray` reads the replicated ones
+    (parameters, losses) on any process; everything else with them is a call that all processes make.
+
+    Args:
+        tree: a pytree of arrays, typed keys included.
+        devices: default `jax.devices()`.
+        whole: every device holds all of it.
+
+    Raises:
+        ValueError: as `value_and_grad`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxasgd as ja
+        >>> shards = ja.fanout.share(jnp.ones((2 * len(jax.local_devices()), 3)))
+        >>> step = ja.fanout.value_and_grad(lambda w, shard: jnp.sum(w * shard), how="shard_map")
+        >>> descend = lambda w, shards: jax.lax.scan(lambda w, _: (w - 0.1 * step(w, shards)[1], w), w, None, length=5)
+        >>> jax.jit(descend)(ja.fanout.share(jnp.ones(3), whole=True), shards)[1].shape
+        (5, 3)
+    """
+    devices = _devices(devices, "share")
+    mesh, own = mesh_of(devices), mesh_of(own_devices(devices, "share"))
+    spec = P() if whole else P(AXIS)
+    tree = lower(tree, own, spec)
+    if not whole and (length := _length(tree, "fanout.share: rows")) % own.size:
+        raise ValueError(
+            f"fanout.share: every device takes the same number of rows; got {length} rows for {own.size} devices of "
+            f"this process. Pass a multiple of {own.size}, or with whole=True what every device is to have."
+        )
+    ((tree,), eager) = _place(own, (tree,), (spec,))
+    if not eager:
+        raise ValueError(f"fanout.share: places arrays, before a jit; got traced ones: {tree!r}. Call it outside.")
+    return lift(tree, mesh, spec) if own.size < mesh.size else tree
 
 
 def spread(fn: Callable, in_axes: int | Sequence[int | None] | None = 0, devices=None) -> Callable:
@@ -119,6 +190,10 @@ def spread(fn: Callable, in_axes: int | Sequence[int | None] | None = 0, devices
     parts; where the devices don't divide it, its last member is repeated and the surplus cut off at the end. Devices
     don't wait for each other before that, so loops inside `fn` may have lengths of their own. Arguments with `None` are
     passed whole, to every device. As under `jit`, arguments and results are pytrees of arrays, typed keys included.
+
+    Several processes: each passes members of its own, as many as it likes, e.g. `lrs[jax.process_index() ::
+    jax.process_count()]`, and gets the results of its own; nothing is sent, so none waits for another, and a process
+    that dies takes nobody along.
 
     Args:
         fn: any function that `jax.vmap` takes, `jax.vmap` of another one included.
@@ -136,7 +211,7 @@ def spread(fn: Callable, in_axes: int | Sequence[int | None] | None = 0, devices
         >>> ja.spread(final, in_axes=(0, None))(jnp.array([0.0, 0.5, 1.0]), 1.0).shape
         (3,)
     """
-    devices = _devices(devices, "spread")
+    devices = own_devices(_devices(devices, "spread"), "spread")
     axes_given = tuple(in_axes) if isinstance(in_axes, (tuple, list)) else (in_axes,)
     bad = [axis for axis in axes_given if axis is not None and (axis != 0 or not isinstance(axis, int))]
     if bad or 0 not in axes_given:
@@ -144,7 +219,7 @@ def spread(fn: Callable, in_axes: int | Sequence[int | None] | None = 0, devices
             f"fanout.spread: in_axes has 0 (mapped) or None (whole) for each argument, and at least one 0; "
             f"got {in_axes!r}. Move other axes to the front first, e.g. jnp.moveaxis(x, 1, 0)."
         )
-    mesh = Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
+    mesh = mesh_of(devices)
 
     def axes_for(args):
         axes = axes_given if isinstance(in_axes, (tuple, list)) else axes_given * len(args)
