@@ -14,6 +14,8 @@ from .planning import Plan, plan, stack
 from .policies import Decision, Event, Job, Policy
 from .schedule import Schedule
 from .simulation import simulate
+from .sweep_results import Sweep
+from .sweeps import sweep
 
 __version__ = "0.1.0"
 
@@ -30,6 +32,7 @@ __all__ = [
     "Policy",
     "Schedule",
     "Status",
+    "Sweep",
     "cite",
     "compare",
     "fanout",
@@ -49,6 +52,7 @@ __all__ = [
     "spread",
     "stack",
     "statistics",
+    "sweep",
     "times",
     "work",
 ]
