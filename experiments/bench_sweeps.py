@@ -26,6 +26,7 @@ import optax
 import tyro
 
 import jaxasgd as ja
+from jaxasgd.figures import GREY, INK, PALETTE, STYLE, pyplot, save, tidy
 from jaxasgd.planning import align
 from jaxasgd.results import environment
 from jaxasgd.sweeps import sweep
@@ -135,22 +136,33 @@ def measure(name, make, parameters, updates, rounds) -> dict:
 
 
 def figure(rows, path) -> None:
-    from matplotlib.figure import Figure
+    """Times as fast as the loop against the number of parameters, a panel for each kind of problem."""
+    from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
+    plt = pyplot()
     names = list(dict.fromkeys(row["problem"] for row in rows))
-    fig = Figure(figsize=(4.2 * len(names), 3.6), layout="constrained")
-    axes = fig.subplots(1, len(names), squeeze=False, sharey=True)[0]
-    for ax, name in zip(axes, names, strict=True):
-        here = [row for row in rows if row["problem"] == name]
-        x = [row["parameters"] for row in here]
-        for way, marker in zip(list(WAYS)[1:], "ovs^Dx", strict=True):
-            y = [row["ways"][way]["times_as_fast"] for row in here]
-            ax.plot(x, y, marker=marker, label=way, lw=1, ls="--" if way == "chosen" else "-")
-        ax.axhline(1.0, color="0.5", lw=0.8)
-        ax.set(xscale="log", yscale="log", xlabel="parameters", title=name)
-    axes[0].set_ylabel("times as fast as a loop of ja.run")
-    axes[0].legend(fontsize=7)
-    fig.savefig(path)
+    styles = dict(zip(list(WAYS)[1:], "ovs^Dx", strict=True))
+    colours = dict(zip(styles, (*PALETTE[:5], INK), strict=True))
+    with plt.rc_context(STYLE):
+        drawn, panels = plt.subplots(
+            1, len(names), figsize=(7.0, 2.5), sharey=True, squeeze=False, layout="constrained"
+        )
+        for ax, name in zip(panels[0], names, strict=True):
+            tidy(ax)
+            here = [row for row in rows if row["problem"] == name]
+            for way, marker in styles.items():
+                y = [row["ways"][way]["times_as_fast"] for row in here]
+                look = {"marker": marker, "markersize": 4, "linewidth": 1.0, "color": colours[way], "label": way}
+                ax.plot([row["parameters"] for row in here], y, ls="--" if way == "chosen" else "-", **look)
+            ax.axhline(1.0, color=GREY, linewidth=0.6)
+            ax.set(xscale="log", yscale="log", xlabel="Parameters", title=name.capitalize())
+            ax.yaxis.set_major_locator(FixedLocator([0.5, 1, 2, 4, 8]))
+            ax.yaxis.set_minor_locator(NullLocator())
+            ax.yaxis.set_major_formatter(ScalarFormatter())
+        panels[0][0].set_ylabel("Speed (loop of ja.run = 1)")
+        place = {"loc": "outside upper left", "ncols": len(styles), "borderaxespad": 0.4}
+        drawn.legend(*panels[0][0].get_legend_handles_labels(), **place)
+    save(drawn, path)
 
 
 def main(options: Options) -> None:
