@@ -10,7 +10,7 @@ PYTHON ?= $(firstword $(foreach p,python3.14 python3.13 python3.12 python3.11 py
 	$(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $(p))))
 export JAXASGD_DATA ?= $(wildcard $(CURDIR)/../shared/data)
 BIN := $(VENV)/bin
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile -q
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal -q
 
 .PHONY: demo test test-all results page clean
 
@@ -35,6 +35,9 @@ results: $(VENV)/demo.done
 	$(BIN)/python experiments/speed.py --out results/speed
 	$(BIN)/python experiments/building.py --out results/building
 	$(BIN)/python experiments/hosts.py --out results/bench
+	$(BIN)/python experiments/bench_sweeps.py --out results/bench
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[bench]"
+	$(BIN)/python experiments/bench_all.py
 
 page: $(VENV)/demo.done
 	$(BIN)/python -c "import jaxasgd; from jaxasgd import listing; listing.rewrite('README.md', jaxasgd.methods)"

@@ -16,12 +16,26 @@ SCRIPTS = {  # script: what it leaves
     "images.py": ["spec.json", "history.csv", "runs.csv", "README.md", "overview.svg"],
     "diloco.py": ["spec.json", "history.csv", "README.md", "overview.svg"],
     "pipeline.py": ["spec.json", "history.csv", "README.md", "overview.svg"],
+    "recorded_delays.py": ["ratios.csv", "curves.csv", "README.md", "recorded_delays.svg"],
+    "portraits.py": ["README.md", "timelines-4.svg", "staleness-4.png", "timelines-1000.png", "staleness-1000.png"],
+    "cluster_plan.py": ["clusters.csv", "optimisation.csv", "README.md", "cluster_plan.svg", "example/plan.csv"],
     "speed.py": ["speed.csv"],
+    "hosts.py": ["hosts.json"],
+    "building.py": ["building.csv", "README.md"],
+    "bench_events.py": ["events.json", "events.svg"],
+    "bench_sweep.py": ["sweep.json", "sweep.svg"],
+    "bench_sweeps.py": ["sweeps.json", "sweeps.svg"],
+    "bench_torch.py": ["torch.json", "torch.svg"],
+    "bench_ray.py": ["ray.json", "ray.svg"],
+    "bench_scan.py": ["scan.json", "scan.svg"],
+    "bench_all.py": ["README.md", "events.json", "scan.svg"],
 }
+LONG = {"speed.py", "bench_events.py", "bench_sweeps.py", "bench_torch.py", "bench_scan.py", "bench_all.py"}
+SHARED = {"common.py", "bench.py", "bench_figure.py"}  # no scripts
 LOOPS = ["loop_plain.py", "loop_flax.py", "loop_equinox.py"]  # they print
 
 
-@pytest.mark.parametrize("script", [s if s != "speed.py" else pytest.param(s, marks=pytest.mark.long) for s in SCRIPTS])
+@pytest.mark.parametrize("script", [pytest.param(s, marks=[pytest.mark.long] * (s in LONG)) for s in SCRIPTS])
 def test_quick(script, tmp_path):
     command = [
         sys.executable,
@@ -48,7 +62,7 @@ def test_loop(script):
 
 
 def test_every_script_is_listed_and_has_its_header():
-    scripts = {p.name for p in (ROOT / "experiments").glob("*.py")} - {"common.py"}
+    scripts = {p.name for p in (ROOT / "experiments").glob("*.py")} - SHARED
     assert scripts == {*SCRIPTS, *LOOPS}
     index = (ROOT / "experiments" / "README.md").read_text()
     for name in scripts:
