@@ -20,17 +20,21 @@ class Series:
     """Events of workers that were started together, in order; the heap holds the first that is left."""
 
     def __init__(self, times, workers, serial):
-        order = np.lexsort((workers, times))
+        ascending = (workers[1:] > workers[:-1]).all()
+        order = times.argsort(kind="stable") if ascending else np.lexsort((workers, times))  # ties: the smaller worker
         order = order[: np.searchsorted(times[order], math.inf)]
-        self.times, self.workers = times[order].tolist(), workers[order].tolist()
-        self.serial, self.at = serial, 0
+        self.times, self.workers = memoryview(times[order]), memoryview(workers[order])  # few of them will be asked for
+        self.serial, self.at, self.number = serial, 0, len(order)
 
     def next(self, serials):
         """The next entry of the heap, or None; cancelled ones are passed over."""
-        for at in range(self.at, len(self.times)):
-            if serials[self.workers[at]] == self.serial:
-                self.at = at + 1
-                return self.times[at], self.workers[at], self.serial, self
+        at, workers, serial = self.at, self.workers, self.serial
+        while at < self.number:
+            worker = workers[at]
+            at += 1
+            if serials[worker] == serial:
+                self.at = at
+                return self.times[at - 1], worker, serial, self
         return None
 
 

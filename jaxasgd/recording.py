@@ -29,17 +29,17 @@ class Rows:
         self.late = []  # (rows, weights) known when a batch closed
         self.tags = {name: ([], []) for name in tags}  # name -> rows, values
 
-    def append(self, decision, use, step, time, start, busy, worker, read, visit, repeat, size):
-        """Write a row; `decision` has the rest."""
-        weight, weights, tags, seen = decision.weight if use else 0.0, decision.weights, decision.tags, decision.read
+    def append(self, told, use, step, time, start, busy, worker, read, visit, repeat, size):
+        """Write a row; `told` is what the decision says further: weight, weights, tags and read."""
+        weight, weights, tags, seen = told
         if seen is not None:
             read = self.versions_read(seen)
-        self.bytes += ROW.pack(time, start, weight, busy, worker, read, visit, repeat, size, use, step)
+        self.bytes += ROW.pack(time, start, weight if use else 0.0, busy, worker, read, visit, repeat, size, use, step)
         k = self.number
         self.number = k + 1
         if tags:
             for name, value in tags.items():
-                if isinstance(value, str) or np.ndim(value):
+                if value.__class__ is not int and (isinstance(value, str) or np.ndim(value)):
                     raise ValueError(f"a tag is a number; got {name!r}: {shown(value)}.")
                 rows, values = self.tags.setdefault(name, ([], []))
                 rows.append(k)

@@ -145,15 +145,17 @@ class Server:
         else:
             start, read, size = fleet.starts[worker], fleet.reads[worker], fleet.sizes[worker]
             visit, repeat = fleet.visits[worker], fleet.repeats[worker]
-        told = (kind, time, start, worker, read, visit, repeat, size, version, version - read)
-        answer = self.on(self.state, tuple.__new__(Event, told))
+        event = (kind, time, start, worker, read, visit, repeat, size, version, version - read)
+        answer = self.on(self.state, tuple.__new__(Event, event))
         if type(answer) is not tuple or len(answer) != 2 or not isinstance(answer[1], Decision):
             raise ValueError(f"a policy's `on` returns (state, ja.Decision); got {shown(answer)}.")
         self.state, decision = answer
-        use, step, starts, cancels = decision.use, decision.step, decision.start, decision.cancel
-        for flag in (use, step):
-            if flag is not True and flag is not False and not isinstance(flag, np.bool_):
-                raise ValueError(f"a decision's use and step are True or False; got {shown(flag)}.")
+        use, weight, step, starts, cancels, weights, tags, seen = decision
+        if not ((use is True or use is False) and (step is True or step is False)):
+            for flag in (use, step):
+                if not isinstance(flag, (bool, np.bool_)):
+                    raise ValueError(f"a decision's use and step are True or False; got {shown(flag)}.")
+        told = (weight, weights, tags, seen)
         if step and self.clock.update is not None:
             time += self.clock.update(0, version)
         if time > horizon:
@@ -162,7 +164,7 @@ class Server:
         if kind is GRADIENT:
             self.gradients += 1
             busy = 0.0 if fleet.simple else fleet.busy[worker]
-            self.rows.append(decision, use, step, time, start, busy, worker, read, visit, repeat, size)
+            self.rows.append(told, use, step, time, start, busy, worker, read, visit, repeat, size)
             fleet.serials[worker] = -1
         else:
             if use:
@@ -173,7 +175,7 @@ class Server:
             if kind is LOST:
                 fleet.announce(worker)
             if step:  # a bare step: a row of size 0
-                self.rows.append(decision, False, step, time, time, 0.0, worker, read, visit, repeat, 0)
+                self.rows.append(told, False, step, time, time, 0.0, worker, read, visit, repeat, 0)
         if step:
             fleet.version = version + 1
         if cancels.__class__ is not tuple or cancels:
@@ -238,8 +240,10 @@ class Server:
 
 def many(given):
     """Different workers as an array, where there are so many that arrays are quicker; else None."""
-    if given.__class__ is range and len(given) >= MANY:
-        return np.arange(given.start, given.stop, given.step)
+    if given.__class__ is range:
+        return np.arange(given.start, given.stop, given.step) if len(given) >= MANY else None
+    if given.__class__ is list and len(given) >= MANY and all(entry.__class__ is int for entry in given):
+        given = np.array(given)
     if not (given.__class__ is np.ndarray and given.ndim == 1 and given.dtype.kind in "iu" and len(given) >= MANY):
         return None
     return given.astype(np.int64) if len(np.unique(given)) == len(given) else None

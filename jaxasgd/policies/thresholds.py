@@ -79,8 +79,7 @@ def ringmaster(bound, *, stops=False) -> Policy:
             if found:
                 for worker in found:
                     state.hand_out(worker, version)
-                late = np.array(found)
-                start = np.append(late, event.worker)
+                late, start = found, [*found, event.worker]
         return state, Decision(use=fresh, step=fresh, start=start, cancel=late)
 
     def pure(num_workers, arrivals):
