@@ -89,8 +89,10 @@ class Durations:
 
     def _fetch(self, worker: int, job: int) -> np.ndarray:
         """The block that the job is in."""
-        worker = integer(worker, 0, f"{self.times.name}: worker", "a worker of the model", self.times.num_workers - 1)
-        job = integer(job, 0, f"{self.times.name}: job", "how many jobs the worker started before")
+        most = len(self._first) - 1
+        if not (worker.__class__ is int and job.__class__ is int and 0 <= worker <= most and job >= 0):
+            worker = integer(worker, 0, f"{self.times.name}: worker", "a worker of the model", most)
+            job = integer(job, 0, f"{self.times.name}: job", "how many jobs the worker started before")
         first, current = job - job % BLOCK, int(self._first[worker])
         if current == NONE:
             if self.used == len(self._values):
@@ -116,6 +118,8 @@ class Durations:
 def checked(times, drawn, worker: int, first: int) -> np.ndarray:
     """A block as the model drew it, if these are durations."""
     values = np.asarray(drawn)
+    if values.shape == (BLOCK,) and values.dtype == np.float64 and values.min() >= 0:
+        return values
     if values.shape != (BLOCK,) or values.dtype.kind not in "iuf":
         raise ValueError(
             f"{times.name}: draw(rng, worker, count) returns `count` numbers; for worker {worker} and count "
