@@ -156,10 +156,6 @@ class Fleet:
             return (left, LOST) if timeout == math.inf else (now + timeout, TIMEOUT)
         return (finish, GRADIENT) if finish <= now + timeout else (now + timeout, TIMEOUT)
 
-    def idle(self, worker):
-        """The worker's job is over."""
-        self.serials[worker] = -1
-
     def go_on(self, worker):
         """Serve what waits, if the worker has nothing to do."""
         queue = self.queues.get(worker)
