@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import program
+from .cells import AS_SENT
+from .cells import checked as cells_as
 from .checks import real, shown
 from .methods.base import Method
 from .parts import trace_parts
@@ -82,6 +84,8 @@ def run(
     target_gradient_norm=None,
     width=None,
     devices=None,
+    cell_dtype=None,
+    cell_memory=None,
     progress=None,
 ) -> History:
     """Train on a schedule: every row's gradient at the version its worker had read, every update by the rule.
@@ -103,6 +107,10 @@ def run(
         width: gradients computed side by side; None: what is best on this kind of device (`widths.best_waves`: on a CPU
             1 unless all gradients of a wave are of one version; 1 for a recorded run). 1 is the plain scan.
         devices: spread the gradients of a wave over these; results equal those on one device to rounding.
+        cell_dtype: keep what workers were sent rounded to this, `jnp.bfloat16` for example; half the memory, and
+            gradients at rounded parameters (the server's own are not). None: as it is, which is exact.
+        cell_memory: "pinned_host" keeps it in the host's memory, where the device has that; with width 1 and outside of
+            `jit` and `vmap`. None: in the device's.
         progress: show a progress bar; None: if the run is long and standard error is a terminal.
 
     Returns:
@@ -122,6 +130,9 @@ def run(
     """
     check_key(key)
     devices = None if devices is None else check_devices(devices)
+    cells = cells_as(cell_dtype, cell_memory, (devices or jax.devices())[0])
+    if cells.memory:
+        width = 1 if width is None and isinstance(schedule, Schedule) else width
     if isinstance(schedule, Schedule):
         check_problem(problem)
         waves = best_waves(problem, schedule, as_method(rule, schedule.num_workers), devices)
@@ -136,18 +147,20 @@ def run(
             )
     else:
         raise ValueError(f"a run follows a ja.Schedule or a ja.Plan; got {shown(schedule)}.")
-    made, parts, consts = prepare(problem, made, rule, devices)
+    made, parts, consts = prepare(problem, made, rule, devices, cells)
     for name, target in (("target_loss", target_loss), ("target_gradient_norm", target_gradient_norm)):
         if target is not None and not isinstance(target, jax.core.Tracer):
             real(name, target)
     look = look_with_norm if target_gradient_norm is not None else look_at
     targets = (target_loss, target_gradient_norm)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((made, problem, key, consts))):
+        if cells.memory:
+            raise ValueError("cells in another memory are for a run outside of jit and vmap: leave cell_memory out.")
         return traced_run(parts, made, problem, key, consts, look, targets)
     return eager_run(parts, made, problem, key, consts, look, targets, progress)
 
 
-def prepare(problem, made: Plan, rule, devices=None):
+def prepare(problem, made: Plan, rule, devices=None, cells=AS_SENT):
     """Check that problem, plan and rule go together, and trace the rule; nothing is compiled."""
     check_problem(problem)
     if devices is not None and made.width % len(devices):
@@ -157,15 +170,20 @@ def prepare(problem, made: Plan, rule, devices=None):
             f"the problem has shards, or an order, for {problem.num_shards} workers, and the schedule has "
             f"{made.num_workers} workers: make as many shards as workers."
         )
-    made, sample = program.fit_block(made, problem)
+    params, sample = program.initial_shapes(problem), program.sample_shapes(made, problem)
+    made = program.fit(made, params, sample)
     method = as_method(rule, made.num_workers)
     check_sizes(method.work, made)
-    params = program.initial_shapes(problem)
-    parts, consts = trace_parts(method, made, problem, params, sample, devices)
+    parts, consts = trace_parts(method, made, problem, params, sample, devices, cells)
     groups = made.rows["read"].shape[1:]
     if groups and method.send is None:  # as many as there are coordinates, at most
-        cells = jax.tree.map(lambda p: jax.ShapeDtypeStruct((1, *p.shape), p.dtype), params)
-        jax.eval_shape(program.read, cells, jax.ShapeDtypeStruct(groups, np.int32))
+        table = jax.tree.map(lambda p: jax.ShapeDtypeStruct((1, *p.shape), p.dtype), params)
+        jax.eval_shape(partial(program.read, parts), table, jax.ShapeDtypeStruct(groups, np.int32))
+    if cells.memory and (made.width > 1 or groups):
+        raise ValueError(
+            f"cells in another memory are read one at a time: with a schedule without groups and width 1; got "
+            f"{f'{groups[0]} groups' if groups else f'width {made.width}'}."
+        )
     state = parts.work_init.out_tree.num_leaves > 0
     if state and not made.one_each:
         raise ValueError(
@@ -279,7 +297,8 @@ def eager_run(parts, made, problem, key, consts, look, targets, progress) -> His
     alike = dict.fromkeys(TRAITS, True)
     numbers = replace(lean, rows=who, tags={}, num_cells=0, **alike)
     carry = program.compiled_start(parts, lean, problem, key, consts)
-    carry = jax.tree.map(jnp.copy, carry)  # donated below: nothing of the caller's may be in it
+    others = jax.tree.map(jnp.copy, carry._replace(cells=None))  # donated below: nothing of the caller's may be in it
+    carry = others._replace(cells=parts.cells.moved(carry.cells, program.table_rows(lean)))
     looks, status, e = [], Status.OK, 0
     with bar(progress, total=int(clock["update"][-1]), unit="update") as show:
         for e in range(len(bounds)):

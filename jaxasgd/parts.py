@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from .canonical import Traced, trace
+from .cells import Cells
 from .checks import shown, transformation
 from .methods.base import Method
 from .work import gradient
@@ -24,6 +25,7 @@ class Parts(NamedTuple):
     work_init: Traced
     work: Traced | None  # None: the mean of gradients
     devices: tuple | None
+    cells: Cells
 
 
 class Consts(NamedTuple):
@@ -45,7 +47,7 @@ def sample_gradient(problem, params, sample):
 sealed_gradient = jax.jit(sample_gradient)  # traced once for a kind of problem, whatever the work around it
 
 
-def trace_parts(method: Method, plan, problem, params, sample, devices) -> tuple[Parts, Consts]:
+def trace_parts(method: Method, plan, problem, params, sample, devices, cells: Cells) -> tuple[Parts, Consts]:
     """Trace the parts on the shapes of this run; errors in them surface here, before compiling."""
     rule = transformation("a rule", method.rule)
     init, init_consts, state = trace(rule.init, params)
@@ -67,7 +69,8 @@ def trace_parts(method: Method, plan, problem, params, sample, devices) -> tuple
         check_state("arrival rule", arrival_state, after)
         arrival_consts = (start_consts, consts)
     work, work_consts = traced_work(method.work, problem, params, sent, take_shape(workers), sample)
-    parts = Parts(init, update, arrival_init, arrival_update, send, work_init, work, devices)
+    cells = cells._replace(wide=tuple(str(leaf.dtype) for leaf in jax.tree.leaves(sent)) if cells.dtype else ())
+    parts = Parts(init, update, arrival_init, arrival_update, send, work_init, work, devices, cells)
     return parts, Consts(init_consts, update_consts, *arrival_consts, send_consts, work_init_consts, work_consts)
 
 

@@ -169,7 +169,7 @@ def plan(schedule: Schedule, *, evaluate=None, width: int = 1, one_each: bool = 
         time=np.concatenate([[0.0], schedule.time[steps]])[looks],
         update=looks.astype(np.int32),
         gradients=arrived[looks],
-        num_cells=ladder(num_cells),
+        num_cells=num_cells,
         width=width,
         max_size=ladder(int(schedule.size[kept].max(initial=1))),
         block=min(MAX_BLOCK, power_of_two(typical)),
@@ -198,17 +198,14 @@ def assign_cells(read, use, birth):
     row = np.repeat(np.flatnonzero(use), read.shape[1] if read.ndim == 2 else 1)
     np.maximum.at(last, read[use].reshape(-1), row)
     order = np.argsort(last[:updates], kind="stable")
-    cell = np.zeros(updates + 1, np.int32)
-    free, number, dead, deaths = [], 1, 0, last[order].tolist()
-    for version, row in enumerate(birth.tolist(), start=1):
-        while dead < updates and deaths[dead] <= row:
-            free.append(cell[order[dead]])
-            dead += 1
-        if not free:
-            free.append(number)
-            number += 1
-        cell[version] = free.pop()
-    return cell, number
+    dead = np.searchsorted(last[order], birth, side="right")  # versions that are over when version 1, 2, ... is written
+    most = np.maximum.accumulate(np.concatenate([[1], np.arange(2, updates + 2) - dead]))  # alive at once so far
+    again = np.flatnonzero(np.diff(most) == 0) + 1  # versions that get a cell which another gave back, the oldest first
+    source = np.arange(updates + 1)
+    source[again] = order[: len(again)]
+    while (source != source[source]).any():  # to the first version that had the cell
+        source = source[source]
+    return (most - 1)[source].astype(np.int32), int(most[-1])
 
 
 def evaluation_updates(schedule, steps, evaluate) -> np.ndarray:

@@ -21,6 +21,7 @@ jax.tree_util.register_dataclass(planning.Plan, planning.ARRAYS, planning.STATIC
 
 INIT_STREAM, DATA_STREAM = 0, 1
 BLOCK_BYTES = 1 << 22  # samples drawn ahead take no more than this, or one wave
+SPARE_BYTES = 1 << 20  # cells above what is needed, so that another seed has the same program, take no more than this
 WHO = ("worker", "visit", "repeat", "turn")  # the columns that samples depend on
 
 
@@ -48,15 +49,19 @@ def start(parts: Parts, plan, problem, key, consts) -> Carry:
     payload = params
     if parts.send is not None:
         payload = parts.send(consts.send, params, rule, take(workers, 0))
-    number = plan.num_cells + (not plan.every)  # and one that padding writes to
     return Carry(
-        cells=jax.tree.map(lambda a: jnp.zeros((number, *jnp.shape(a)), a.dtype).at[0].set(a), payload),
-        params=None if parts.send is None else params,
+        cells=parts.cells.table(table_rows(plan), payload),
+        params=None if parts.send is None and parts.cells.plain else params,
         rule=rule,
         arrival=None if parts.arrival_init is None else parts.arrival_init(consts.arrival_init, params),
         workers=workers,
         total=None if plan.every else jax.tree.map(jnp.zeros_like, params),
     )
+
+
+def table_rows(plan) -> int:
+    """Cells, and one that rows without a step write to."""
+    return plan.num_cells + (not plan.every)
 
 
 def params_at(carry: Carry, cell):
@@ -75,13 +80,24 @@ def advance(parts: Parts, plan, problem, key, consts, carry: Carry, first, last)
     return jax.lax.fori_loop(0, (last - first + plan.block - 1) // plan.block, block, carry)
 
 
-def fit_block(plan, problem):
-    """The plan with blocks whose samples fit into `BLOCK_BYTES`, and the shapes of the samples of a row."""
-    one = {name: jax.ShapeDtypeStruct((), jnp.int32) for name in WHO}
-    sample = draw_one.eval_shape(problem, one, plan.max_size)
+def fit(plan, params, sample):
+    """The plan with blocks whose samples fit into `BLOCK_BYTES`; its cells go up the ladder where spare ones are small.
+
+    Args:
+        params, sample: their shapes.
+    """
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(sample)) * plan.width
     fits = 1 << max(BLOCK_BYTES // max(size, 1), 1).bit_length() - 1
-    return replace(plan, block=min(plan.block, fits)), sample
+    cell = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
+    roomy = planning.ladder(plan.num_cells)
+    number = roomy if (roomy - plan.num_cells) * cell <= SPARE_BYTES else plan.num_cells
+    return replace(plan, block=min(plan.block, fits), num_cells=number)
+
+
+def sample_shapes(plan, problem):
+    """The shapes of the samples of a row."""
+    one = {name: jax.ShapeDtypeStruct((), jnp.int32) for name in WHO}
+    return draw_one.eval_shape(problem, one, plan.max_size)
 
 
 def block_rows(plan, begin):
@@ -128,14 +144,14 @@ def draw(problem, key, rows, units, axes):
     return of(*(rows[name] for name in WHO))
 
 
-def read(cells, i):
+def read(parts, cells, i):
     """What the worker was sent; with groups, each from the version that it was read at."""
-    return take(cells, i) if i.ndim == 0 else groups.gather(cells, i)
+    return parts.cells.take(cells, i) if i.ndim == 0 else parts.cells.widen(groups.gather(cells, i))
 
 
 def compute(parts, problem, consts, carry, row, sample):
     """What one worker sends back, its own state after, and what it had been sent."""
-    stale = read(carry.cells, row["read"])
+    stale = read(parts, carry.cells, row["read"])
     update, state = work_on(parts, problem, consts, carry.workers, row, sample, stale)
     return update, state, stale
 
@@ -167,9 +183,9 @@ def one_wave(parts, plan, problem, consts, carry, rows, samples, length):
     def side_by_side(cells, workers, rows, samples, used, problem, consts):
         on = lambda row, sample, stale: work_on(parts, problem, consts, workers, row, sample, stale)
         if plan.shared:  # one version for all: what they have read is there once
-            stale = read(cells, jnp.max(jnp.where(used, rows["read"], 0)))
+            stale = read(parts, cells, jnp.max(jnp.where(used, rows["read"], 0)))
             return jax.vmap(on, (0, 0, None))(rows, samples, stale)
-        return jax.vmap(lambda row, sample: on(row, sample, read(cells, row["read"])))(rows, samples)
+        return jax.vmap(lambda row, sample: on(row, sample, read(parts, cells, row["read"])))(rows, samples)
 
     if parts.devices is not None:
         mesh = Mesh(np.array(parts.devices), ("device",), axis_types=(AxisType.Auto,))
@@ -208,7 +224,7 @@ def serve(parts, plan, consts, carry, row, update, stale):
     params = params_at(carry, row["current"])
     tags = {name: row[name] for name in plan.tags}
     if stale is None and (plan.lone or parts.arrival_update is not None):
-        stale = read(carry.cells, row["read"])
+        stale = read(parts, carry.cells, row["read"])
     if parts.arrival_update is not None:
         extras = {name: row[name] for name in ("delay", "version", "worker", "step", "weight", "progress")}
         extras |= {"read": row["version"] - row["delay"], "stale": stale}
@@ -249,8 +265,9 @@ def update_by(parts, plan, consts, carry, row, update, params, stale=None):
     payload = params
     if parts.send is not None:
         payload = parts.send(consts.send, params, state, take(carry.workers, row["worker"]))
+    if carry.params is not None:
         carry = carry._replace(params=params)
-    return carry._replace(cells=put(carry.cells, row["write"], payload), rule=state)
+    return carry._replace(cells=parts.cells.put(carry.cells, row["write"], payload), rule=state)
 
 
 def whole(parts: Parts, plan, problem, key, consts, look):

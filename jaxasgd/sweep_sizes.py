@@ -67,7 +67,7 @@ def member_bytes(parts, plan, problem, consts, look) -> tuple[int, int]:
     key = jax.random.key(0)
     carry = jax.eval_shape(lambda problem, consts: program.start(parts, plan, problem, key, consts), problem, consts)
     params = program.initial_shapes(problem)
-    sample = program.fit_block(plan, problem)[1]
+    sample = program.sample_shapes(plan, problem)
     unit = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), sample)
     gradient = intermediate_bytes(type(problem).sample_gradient, problem, params, unit) * plan.max_size
     evaluation = intermediate_bytes(look, problem, params)

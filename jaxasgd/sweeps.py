@@ -196,7 +196,7 @@ def check_methods(methods, grid):
 
 
 def chosen_way(problem, method, own, points, platform) -> str:
-    sample = program.fit_block(own[0], problem)[1]
+    sample = program.sample_shapes(own[0], problem)
     state = jax.eval_shape(method.rule.init, program.initial_shapes(problem))
     idle = sweep_sizes.wasted(own) > 1 or not all(each.every for each in own)
     return sweep_sizes.choose(
