@@ -32,7 +32,6 @@ results: $(VENV)/demo.done
 	$(BIN)/python experiments/cluster_plan.py --out results/cluster_plan
 	$(BIN)/python experiments/diloco.py --tune --out results/diloco
 	$(BIN)/python experiments/pipeline.py --tune --out results/pipeline
-	$(BIN)/python experiments/speed.py --out results/speed
 	$(BIN)/python experiments/building.py --out results/building
 	$(BIN)/python experiments/hosts.py --out results/bench
 	$(BIN)/python experiments/bench_sweeps.py --out results/bench

@@ -24,7 +24,7 @@ import bench
 import tyro
 
 HERE = Path(__file__).parent
-SUBJECTS = ("events", "sweep", "torch", "ray", "scan")
+SUBJECTS = ("events", "rates", "torch", "ray", "scan", "workers")
 POOL = {"default": "default thread pool", "1": "PJRT_NPROC=1"}
 
 
@@ -74,7 +74,7 @@ def introduction(told) -> list[str]:
     text += (
         "and its median and quartiles over rounds are shown. `ja.run` is timed whole, with its tracing and its looks. "
     )
-    text += f"Other work was running on the machine: the load average was {min(load):.1f} to {max(load):.1f} on "
+    text += f"The load average of the machine, this work included, was {min(load):.1f} to {max(load):.1f} on "
     text += (
         f"{told[0]['parts'][0]['machine']['usable_cores']} cores. The ratio of CPU seconds of the measuring process "
     )

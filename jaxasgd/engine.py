@@ -297,8 +297,7 @@ def eager_run(parts, made, problem, key, consts, look, targets, progress) -> His
     alike = dict.fromkeys(TRAITS, True)
     numbers = replace(lean, rows=who, tags={}, num_cells=0, **alike)
     carry = program.compiled_start(parts, lean, problem, key, consts)
-    others = jax.tree.map(jnp.copy, carry._replace(cells=None))  # donated below: nothing of the caller's may be in it
-    carry = others._replace(cells=parts.cells.moved(carry.cells, program.table_rows(lean)))
+    carry = carry._replace(cells=parts.cells.moved(carry.cells, program.table_rows(lean)))
     looks, status, e = [], Status.OK, 0
     with bar(progress, total=int(clock["update"][-1]), unit="update") as show:
         for e in range(len(bounds)):

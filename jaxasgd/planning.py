@@ -18,7 +18,7 @@ from .schedule import Schedule
 from .waves import cut_waves, wave_traits
 
 SHORTEST = 1024  # rows; shorter plans are padded to this
-MAX_BLOCK = 4096  # waves whose samples are drawn in one batch, where they are small
+MAX_BLOCK = 16384  # waves whose samples are drawn in one batch, where they are small
 
 
 def ladder(number: int) -> int:

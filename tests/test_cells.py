@@ -108,3 +108,15 @@ def test_another_memory_is_for_eager_runs():
     schedule = ja.simulate(ja.policies.asgd(), TIMES, num_updates=10)
     with pytest.raises(ValueError, match="outside of jit and vmap: leave cell_memory out"):
         jax.jit(lambda key: ja.run(problem(), schedule, optax.sgd(0.1), key=key, cell_memory="pinned_host"))(KEY)
+
+
+@pytest.mark.parametrize("policy", [ja.policies.asgd(), ja.policies.rennala(3)], ids=["asgd", "rennala"])
+def test_current_parameters_beside_the_cells_change_nothing(monkeypatch, policy):
+    schedule = ja.simulate(policy, TIMES, num_updates=30)
+    run = lambda: ja.run(problem(), schedule, optax.sgd(0.3, momentum=0.5), key=KEY)
+    inside, known = run(), program.compiled_block._cache_size()
+    monkeypatch.setattr("jaxasgd.parts.BESIDE_BYTES", 0)
+    beside = run()
+    assert program.compiled_block._cache_size() == known + 1, "another program"
+    np.testing.assert_allclose(beside.params, inside.params, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(beside.loss, inside.loss, rtol=1e-6)

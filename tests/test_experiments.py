@@ -19,18 +19,17 @@ SCRIPTS = {  # script: what it leaves
     "recorded_delays.py": ["ratios.csv", "curves.csv", "README.md", "recorded_delays.svg"],
     "portraits.py": ["README.md", "timelines-4.svg", "staleness-4.png", "timelines-1000.png", "staleness-1000.png"],
     "cluster_plan.py": ["clusters.csv", "optimisation.csv", "README.md", "cluster_plan.svg", "example/plan.csv"],
-    "speed.py": ["speed.csv"],
     "hosts.py": ["hosts.json"],
     "building.py": ["building.csv", "README.md"],
     "bench_events.py": ["events.json", "events.svg"],
-    "bench_sweep.py": ["sweep.json", "sweep.svg"],
+    "bench_rates.py": ["rates.json", "rates.svg"],
     "bench_sweeps.py": ["sweeps.json", "sweeps.svg"],
     "bench_torch.py": ["torch.json", "torch.svg"],
     "bench_ray.py": ["ray.json", "ray.svg"],
     "bench_scan.py": ["scan.json", "scan.svg"],
     "bench_all.py": ["README.md", "events.json", "scan.svg"],
 }
-LONG = {"speed.py", "bench_events.py", "bench_sweeps.py", "bench_torch.py", "bench_scan.py", "bench_all.py"}
+LONG = {"bench_events.py", "bench_sweeps.py", "bench_torch.py", "bench_scan.py", "bench_all.py"}
 SHARED = {"common.py", "bench.py", "bench_figure.py"}  # no scripts
 LOOPS = ["loop_plain.py", "loop_flax.py", "loop_equinox.py"]  # they print
 

@@ -2,7 +2,7 @@
 
 Claim     A sweep is one program: an update of one of its runs costs less than in the loop compiled with numba, which
           goes through the rates one by one, or through as many at a time as there are cores.
-Command   python experiments/bench_sweep.py
+Command   python experiments/bench_rates.py
 Cost      about 3 minutes on 2 CPU cores; --quick about 15 seconds.
 Expected  numba / vmap(ja.run) above 1, for 16 and for 64 rates; least squares, d = 100, batch 1, 16 workers.
 
@@ -99,7 +99,7 @@ class Options(bench.Options):
 
 
 def main(options: Options):
-    bench.run("sweep", Path(__file__), measured, options, __doc__)
+    bench.run("rates", Path(__file__), measured, options, __doc__)
 
 
 if __name__ == "__main__":
