@@ -35,6 +35,8 @@ results: $(VENV)/demo.done
 	$(BIN)/python experiments/building.py --out results/building
 	$(BIN)/python experiments/hosts.py --out results/bench
 	$(BIN)/python experiments/bench_sweeps.py --out results/bench
+	$(BIN)/python experiments/bench_model.py
+	$(BIN)/python experiments/cells.py --out results/cells
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[bench]"
 	$(BIN)/python experiments/bench_all.py
 

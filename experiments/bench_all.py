@@ -4,7 +4,7 @@ Claim     ja.run is at least as fast as what people use today for asynchronous S
           NumPy and numba, late gradients in PyTorch, a parameter server on Ray; and near the floor, a scan without
           staleness.
 Command   python experiments/bench_all.py
-Cost      about 10 minutes on 2 quiet CPU cores, 25 on busy ones; --quick about 2; --page only writes README.md
+Cost      about 12 minutes on 2 quiet CPU cores, 25 on busy ones; --quick about 2; --page only writes README.md
           anew from the JSONs.
 Expected  the targets in the first table of results/bench/README.md, which says of each whether it was met.
 

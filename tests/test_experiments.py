@@ -27,9 +27,25 @@ SCRIPTS = {  # script: what it leaves
     "bench_torch.py": ["torch.json", "torch.svg"],
     "bench_ray.py": ["ray.json", "ray.svg"],
     "bench_scan.py": ["scan.json", "scan.svg"],
+    "bench_workers.py": ["workers.json", "workers.svg"],
+    "bench_model.py": ["model.json", "model.md", "model.svg"],
+    "bench_accelerator.py": ["accelerator.json", "accelerator.md"],
+    "throughput.py": ["throughput.json", "README.md"],
+    "reality.py": ["distances.csv", "README.md", "reality.svg"],
+    "cells.py": ["cells.csv", "README.md"],
     "bench_all.py": ["README.md", "events.json", "scan.svg"],
 }
-LONG = {"bench_events.py", "bench_sweeps.py", "bench_torch.py", "bench_scan.py", "bench_all.py"}
+LONG = {
+    "bench_events.py",
+    "bench_workers.py",
+    "bench_model.py",
+    "cells.py",
+    "bench_accelerator.py",
+    "bench_sweeps.py",
+    "bench_torch.py",
+    "bench_scan.py",
+    "bench_all.py",
+}
 SHARED = {"common.py", "bench.py", "bench_figure.py"}  # no scripts
 LOOPS = ["loop_plain.py", "loop_flax.py", "loop_equinox.py"]  # they print
 

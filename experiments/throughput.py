@@ -1,0 +1,195 @@
+"""What a parameter server costs: updates a second of the real runtimes beside the same work without a server.
+
+Claim     Threads reach at least 0.8 of what the same devices reach in loops that know no server, on a network with
+          100 000 parameters. Ray is bound by moving parameters and gradients through its object store.
+Command   python experiments/throughput.py
+Cost      about 3 minutes on 2 CPU cores; --quick about 40 seconds.
+Expected  threads / loops without a server: 0.8 or more.
+
+Loops without a server: as many threads, each with its own copy of the parameters, each computing a gradient and
+applying it, one compiled call each; nobody waits for anybody. Ray: beside what it costs to put the parameters into its
+object store once and to get a gradient back, which is the least that an update can do. All are run in turn, in rounds,
+and ratios are taken within a round. The threads' parameters are those of the replay, bit for bit, or the script ends.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import bench
+import jax
+import numpy as np
+import optax
+import tyro
+from bench_torch import images
+
+import jaxasgd as ja
+
+KEY, LR = jax.random.key(0), 0.01
+
+
+@dataclasses.dataclass
+class Options:
+    """Updates a second with a server, and without."""
+
+    out: Path = Path("results/throughput")
+    """Folder for throughput.json and README.md."""
+    rounds: int = 5
+    """How often each is run."""
+    updates: int = 2000
+    """Of each run with threads; a quarter of that with Ray."""
+    workers: tuple[int, ...] = (1, 2, 4)
+    """Numbers of workers."""
+    quick: bool = False
+    """Few updates and rounds, for tests."""
+
+
+@partial(jax.jit, static_argnums=3)
+def alone(problem, params, number, batch):
+    """One update without a server: a batch, a gradient, a step."""
+    key = jax.random.fold_in(KEY, number)
+    sample = problem.draw(ja.problems.base.Request(key, KEY, 0, number))
+    gradient = problem.sample_gradient(params, sample)
+    return jax.tree.map(lambda p, g: p - LR * g, params, gradient)
+
+
+def without_server(problem, num_workers, updates) -> float:
+    """Updates a second of loops side by side."""
+    gate, devices = threading.Barrier(num_workers + 1), jax.local_devices()
+
+    def work(worker):
+        device = devices[worker % len(devices)]
+        mine, params = jax.device_put((problem, problem.init(KEY)), device)
+        jax.block_until_ready(alone(mine, params, 0, 32))
+        gate.wait()
+        for k in range(updates // num_workers):
+            params = jax.block_until_ready(alone(mine, params, k, 32))
+        gate.wait()
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(num_workers)]
+    for thread in threads:
+        thread.start()
+    gate.wait()
+    began = time.perf_counter()
+    gate.wait()
+    took = time.perf_counter() - began
+    for thread in threads:
+        thread.join()
+    return updates // num_workers * num_workers / took
+
+
+def with_threads(problem, num_workers, updates) -> float:
+    params, recorded = ja.runtimes.threads(
+        problem,
+        ja.policies.asgd(),
+        optax.sgd(LR),
+        num_workers=num_workers,
+        num_updates=updates,
+        key=KEY,
+        progress=False,
+    )
+    replayed = ja.run(problem, recorded, optax.sgd(LR), key=KEY, evaluate=updates, progress=False).params
+    if not all(bool((a == b).all()) for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(replayed), strict=True)):
+        raise SystemExit("the replay of the threads' recording ends at other parameters.")
+    return recorded.num_updates / recorded.end
+
+
+def with_ray(problem, num_workers, updates) -> float:
+    _, recorded = ja.runtimes.ray(
+        problem,
+        ja.policies.asgd(),
+        optax.sgd(LR),
+        num_workers=num_workers,
+        num_updates=updates,
+        key=KEY,
+        progress=False,
+    )
+    return recorded.num_updates / recorded.end
+
+
+def moving(ray, size, updates) -> float:
+    """Updates a second that do nothing: parameters into the store, a worker reads them and returns as many numbers."""
+
+    @ray.remote
+    class Echo:
+        def back(self, given):
+            return given + 1
+
+    echo, params = Echo.remote(), np.zeros(size, np.float32)
+    ray.get(echo.back.remote(ray.put(params)))
+    began = time.perf_counter()
+    for _ in range(updates):
+        params = ray.get(echo.back.remote(ray.put(params)))
+    took = time.perf_counter() - began
+    ray.kill(echo)
+    return updates / took
+
+
+def measured(options) -> dict:
+    X, y, name = images()
+    problem = ja.problems.mlp(X, y, batch_size=32, loss_samples=1)
+    size = sum(leaf.size for leaf in jax.tree.leaves(problem.init(KEY)))
+    told = {"problem": f"MLP on {name}", "parameters": size, "rows": []}
+    ray = bench.library("ray")
+    for n in options.workers:
+        rates = {"threads": [], "no server": []}
+        if ray:
+            rates |= {"ray": [], "put and get": []}
+        for _ in range(options.rounds):
+            rates["threads"].append(with_threads(problem, n, options.updates))
+            rates["no server"].append(without_server(problem, n, options.updates))
+            if ray:
+                rates["ray"].append(with_ray(problem, n, options.updates // 4))
+                ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
+                rates["put and get"].append(moving(ray, size, options.updates // 4))
+                ray.shutdown()
+        told["rows"].append({"workers": n, "rates": rates})
+        print(n, {side: round(float(np.median(values)), 1) for side, values in rates.items()}, flush=True)
+    return told | {"machine": bench.machine("default"), "missing": bench.MISSING, "quick": options.quick}
+
+
+def page(told) -> str:
+    sides = list(told["rows"][0]["rates"])
+    lines = [
+        f"| workers | {' | '.join(sides)} | threads / no server | {'ray / put and get |' if 'ray' in sides else ''}"
+    ]
+    lines += ["|---" * (len(sides) + 2 + ("ray" in sides)) + "|"]
+    for row in told["rows"]:
+        rates = row["rates"]
+        cells = [str(row["workers"]), *(f"{np.median(rates[side]):.0f}" for side in sides)]
+        for a, b in (("threads", "no server"), ("ray", "put and get")):
+            if a in rates:
+                low, middle, high = bench.quartiles(np.divide(rates[a], rates[b]))
+                cells.append(f"{middle:.2f} ({low:.2f} to {high:.2f})")
+        lines.append(f"| {' | '.join(cells)} |")
+    machine, text = told["machine"], Path(__file__).with_suffix(".md").read_text()
+    here = f"{machine['processor']}, {machine['usable_cores']} cores, jax {machine['versions']['jax']}"
+    here += f", {machine['when']} UTC"
+    missing = "\n".join(["", *told["missing"], ""]) if told["missing"] else ""
+    rounds = len(rates["threads"])
+    return text.format(
+        table="\n".join(lines),
+        machine=here,
+        missing=missing,
+        rounds=rounds,
+        **{name: told[name] for name in ("problem", "parameters")},
+    )
+
+
+def main(options: Options):
+    if options.quick:
+        options = dataclasses.replace(options, rounds=1, updates=80, workers=(2,))
+    ja.results.prepare(options.out, overwrite=True)
+    told = measured(options)
+    (options.out / "throughput.json").write_text(json.dumps(told, indent=1) + "\n")
+    (options.out / "README.md").write_text(page(told))
+    print(f"\n{options.out / 'README.md'}")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))
