@@ -3,7 +3,7 @@
 Claim     An update of ja.run costs a start plus the bytes it moves over the bandwidth at the size of what is held: a
           model with four numbers, fitted on one problem here, tells other sizes and a network within a third.
 Command   python experiments/bench_model.py
-Cost      about 4 minutes on 2 quiet CPU cores; --quick about 20 seconds; --page only writes model.md and model.svg
+Cost      about 9 minutes on 2 quiet CPU cores; --quick about 20 seconds; --page only writes model.md and model.svg
           anew from model.json.
 Expected  median error on held-out sizes under 15 %, on the network with 2 to 1 000 workers under 15 %.
 
@@ -120,7 +120,7 @@ def measured(options) -> dict:
         problem = ja.problems.quadratic(dim=size, condition=10.0)
         points.append(point(problem, n, width, 0.02 if options.quick else 0.15, rounds))
     _, network = mlp(32)
-    about = 0.02 if options.quick else 40.0  # counted for a problem whose gradient is one pass
+    about = 0.02 if options.quick else 0.4
     told |= {
         "points": points,
         "network": [point(network, n, 1, about, rounds) for n in NETWORK[:: 3 if options.quick else 1]],
