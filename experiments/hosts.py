@@ -8,7 +8,7 @@ Cost      about 1 minute on 2 CPU cores; --quick about 30 seconds.
 Expected  "equal to one process to rounding". On the devices of one CPU, forced or as processes, more devices are slower
           than one: they share its cores, and the all-reduce (101 770 floats) comes on top. In updates of one device, on
           2 busy cores: with 8 forced devices 6 by one call an update (pmap and shard_map alike), 2 in a scan inside one
-          jit; with 2 processes about 12 either way, 4 ms of it the all-reduce. All in results/bench/hosts.json.
+          jit; with 2 processes 10 and 14, 3 ms of an update the all-reduce. All in results/bench/hosts.json.
 
 Synchronous only: an update needs every process, and when one dies the others end with an error (their heartbeat,
 --patience, bounds the wait). Asynchronous runs that outlive failures are not for jax.distributed but for the runtimes
