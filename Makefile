@@ -28,6 +28,7 @@ results: $(VENV)/demo.done
 	$(BIN)/python experiments/regression.py --out results/regression
 	$(BIN)/python experiments/images.py --tune --out results/images
 	$(BIN)/python experiments/recorded_delays.py --out results/recorded_delays
+	$(BIN)/python experiments/stability.py --out results/stability
 	$(BIN)/python experiments/portraits.py --out results/portraits
 	$(BIN)/python experiments/cluster_plan.py --out results/cluster_plan
 	$(BIN)/python experiments/diloco.py --tune --out results/diloco

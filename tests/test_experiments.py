@@ -32,6 +32,7 @@ SCRIPTS = {  # script: what it leaves
     "bench_accelerator.py": ["accelerator.json", "accelerator.md"],
     "throughput.py": ["throughput.json", "README.md"],
     "reality.py": ["distances.csv", "README.md", "reality.svg"],
+    "stability.py": ["limits.csv", "README.md", "stability.svg"],
     "cells.py": ["cells.csv", "README.md"],
     "bench_all.py": ["README.md", "events.json", "scan.svg"],
 }
