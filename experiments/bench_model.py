@@ -1,7 +1,7 @@
 """Scale on paper: what an update costs as a function of parameters, workers and wave width, and what that predicts.
 
 Claim     An update of ja.run costs a start plus the bytes it moves over the bandwidth at the size of what is held: a
-          model with four numbers, fitted on one problem here, tells other sizes and a network within a third.
+          model with six numbers, fitted on one problem here, tells other sizes and a network within a third.
 Command   python experiments/bench_model.py
 Cost      about 9 minutes on 2 quiet CPU cores; --quick about 20 seconds; --page only writes model.md and model.svg
           anew from model.json.
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from functools import partial
 from pathlib import Path
 
 import bench
@@ -34,7 +35,7 @@ from jaxasgd.tables import put, take
 
 HERE = Path(__file__).parent
 KEY = jax.random.key(0)
-SIZES = [100, 300, 1000, 3000, 10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000]
+SIZES = [100, 1000, 10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000]
 WORKERS, WIDTHS = [1, 2, 4, 16, 64, 256], [1, 4, 16]
 MOST = 1 << 31  # bytes of cells and gradients together
 TABLES = [1 << k for k in range(14, 32)]  # bytes
@@ -75,14 +76,19 @@ def bandwidth(size, rounds) -> float:
     table = jnp.zeros((rows, row), jnp.float32)
     moves = max(int(3e8 // (4 * row)), 10)
 
-    @jax.jit
+    @partial(jax.jit, donate_argnums=0)
     def shuffled(table):
-        move = lambda i, table: put(
-            table, (i * 7 + 3) % rows, jax.lax.cond(i >= 0, take, lambda t, i: t[0], table, i % rows)
-        )
-        return jax.lax.fori_loop(0, moves, move, table)[0, 0]
+        def move(i, table):
+            row = jax.lax.cond(i >= 0, take, lambda table, i: table[0], table, i % rows)
+            return put(table, (i * 7 + 3) % rows, row)
 
-    return 2 * 4 * row * moves / median_seconds(lambda: shuffled(table), rounds)
+        return jax.lax.fori_loop(0, moves, move, table)
+
+    took = []
+    for _ in range(rounds + 1):
+        spent, _, table = bench.seconds(lambda table=table: shuffled(table))
+        took.append(spent)
+    return 2 * 4 * row * moves / float(np.median(took[1:]))
 
 
 def planned(num_workers, updates, width):
@@ -138,18 +144,16 @@ def speed(told, size):
 
 
 def terms(told, row) -> list[float]:
-    """What the four numbers multiply: the start of a row, of a wave, passes over the parameters, more with waves."""
-    bytes_ = 4 * row["parameters"]
+    """What the numbers multiply: starts of rows and waves; parameters, bytes over bandwidth; both again in waves."""
+    size = row["parameters"]
     wide = row["width"] > 1
-    held = bytes_ * (
-        row["cells"] + 3 + 2 * wide * row["width"]
-    )  # cells; parameters, gradient, data; a wave's gradients
-    passes = bytes_ / speed(told, held)
-    return [1.0, row["waves"] if wide else 0.0, passes, passes if wide else 0.0]
+    held = 4 * size * (row["cells"] + 3 + 2 * wide * row["width"])  # and parameters, gradient, data; a wave's gradients
+    moved = 4 * size / speed(told, held)
+    return [1.0, wide * row["waves"], size, moved, wide * size, wide * moved]
 
 
 def fitted(told) -> dict:
-    """The four numbers by non-negative least squares of relative errors; every fourth point is left out."""
+    """The six numbers by non-negative least squares of relative errors; every fourth point is left out."""
     points = told["points"]
     out = np.arange(len(points)) % 4 == 3
     X = np.array([terms(told, row) for row in points])
@@ -176,7 +180,7 @@ def predicted(numbers, given=ACCELERATOR) -> list[dict]:
     """Seconds per update for a billion parameters on 64 devices, three ways to hold them."""
     size, n = 4.0 * PARAMETERS, DEVICES
     gradient = 6.0 * PARAMETERS * TOKENS / (given["flops"] * given["utilisation"])  # forward and backward, a worker
-    passes = (numbers[2] + numbers[3]) * size
+    passes = (numbers[3] + numbers[5]) * size  # arithmetic is free beside memory there
     one = {
         "way": "cells on every device (what run(devices=) does)",
         "bytes_per_device": size * (n + 3),
@@ -185,7 +189,7 @@ def predicted(numbers, given=ACCELERATOR) -> list[dict]:
     host = {
         "way": "cells in the memory of one host (run(cell_memory=), one device)",
         "bytes_per_device": size * 4,
-        "gradient": gradient, "server": numbers[2] * size / given["bandwidth"],
+        "gradient": gradient, "server": numbers[3] * size / given["bandwidth"],
         "messages": 2 * size / given["host_link"],
     }  # fmt: skip
     split = {
@@ -241,6 +245,7 @@ def page(told, fit, network) -> str:
     errors, out = np.array(fit["errors"]), np.array(fit["held_out"])
     sizes, speeds = np.array(told["bandwidth"]).T
     machine, given = told["machine"], ACCELERATOR
+    in_units = np.array(fit["numbers"]) * [1e6, 1e6, 1e9, 1, 1e9, 1]
     ways = []
     for way in predicted(fit["numbers"]):
         costs = " | ".join(f"{way[part] * 1e3:.3g} ms" for part in ("gradient", "server", "messages"))
@@ -251,8 +256,7 @@ def page(told, fit, network) -> str:
         .read_text()
         .format(
             warning="\n**A quick run, for tests: too short to say anything.**\n" if told["quick"] else "",
-            **dict(zip(("row", "wave"), np.array(fit["numbers"][:2]) * 1e6, strict=True)),
-            **dict(zip(("one", "more"), fit["numbers"][2:], strict=True)),
+            **dict(zip(("row", "wave", "each", "one", "each_more", "more"), in_units, strict=True)),
             best=speeds.max() / 1e9,
             far=speeds[-1] / 1e9,
             largest=sizes[-1] / 1e9,
