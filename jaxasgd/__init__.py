@@ -3,7 +3,7 @@
 A clock and a policy make a `Schedule` (who arrives when, what it had read); a problem and a rule are run on it.
 """
 
-from . import fanout, methods, plot, policies, problems, results, rules, schedules, statistics, times, work
+from . import fanout, methods, plot, policies, problems, results, rules, runtimes, schedules, statistics, times, work
 from .advice import plan_cluster
 from .cluster import ClusterPlan
 from .comparison import Comparison, compare
@@ -47,6 +47,7 @@ __all__ = [
     "results",
     "rules",
     "run",
+    "runtimes",
     "schedules",
     "simulate",
     "spread",

@@ -1,4 +1,4 @@
-"""The `jaxasgd` command: compare, plan, list, plot. Its options are in options.py; JAX and tyro come when needed."""
+"""The `jaxasgd` command. Its options are in options.py; JAX and tyro come when needed."""
 
 from __future__ import annotations
 
@@ -40,11 +40,13 @@ def dispatch(argv) -> int:
         import tyro
     except ImportError as error:
         raise ImportError('the command needs tyro: pip install "jaxasgd[cli]"') from error
-    from .options import EXAMPLES, PLAN_EXAMPLES, Compare, List, Plan, Plot
+    from . import recordings
+    from .options import EXAMPLES, PLAN_EXAMPLES, RECORD_EXAMPLES, Compare, List, Plan, Plot, Record, Replay
 
     told = {Compare: compare, Plan: advise}
     commands = {command: lambda said, does=does: does(said, argv) for command, does in told.items()}
-    commands |= {List: show, Plot: draw}
+    commands |= {Record: recordings.record, Replay: recordings.replay, List: show, Plot: draw}
+    examples = {"compare": EXAMPLES, "plan": PLAN_EXAMPLES, "record": RECORD_EXAMPLES}
     try:
         said = tyro.extras.subcommand_cli_from_dict(
             {command.__name__.lower(): command for command in commands},
@@ -56,7 +58,7 @@ def dispatch(argv) -> int:
         )
     except SystemExit as stop:  # after help, or after an error that tyro has explained
         if not stop.code:
-            print({"compare": EXAMPLES, "plan": PLAN_EXAMPLES}.get(argv[0], ""), end="")
+            print(examples.get(argv[0], ""), end="")
         return stop.code or 0
     commands[type(said)](said)
     return 0

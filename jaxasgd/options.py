@@ -159,6 +159,101 @@ class Plan:
 
 
 @dataclass
+class LiveOptions:
+    """What is run, on how many threads, and for how long.
+
+    Args:
+        method: The method with its arguments: asgd, for example, or ringmaster:bound=8.
+        learning_rate: Learning rate, where the method is given none.
+        workers: Number of threads that compute, in turn over all devices.
+        updates: End after so many updates of the parameters.
+        until: End after so many seconds, compilation not counted.
+        slow: How many times as long as its computing a job takes: one number for all workers, or one for each.
+        seed: Of the start, of all samples, and of the method's own randomness.
+    """
+
+    method: Annotated[str | None, shown("NAME[:ARGUMENT=VALUE,...]", "required")] = None
+    learning_rate: Annotated[float | None, shown("STEP", "no default")] = None
+    workers: Annotated[int, shown("N", "default: 4")] = 4
+    updates: Annotated[int | None, shown("N", "this or --until")] = None
+    until: Annotated[float | None, shown("SECONDS", "this or --updates")] = None
+    slow: Annotated[tuple[float, ...] | None, shown("FACTOR ...", "default: 1, as fast as can be")] = None
+    seed: Annotated[int, shown("N", "default: 0")] = 0
+
+
+@dataclass
+class RecordOutput:
+    """Where the recording goes.
+
+    Args:
+        out: The recording: a .npz, or a .csv.
+        overwrite: Replace the file, if there is one.
+        quiet: Print nothing but errors.
+    """
+
+    out: Annotated[Path, shown("FILE", "default: recorded.npz")] = Path("recorded.npz")
+    overwrite: Annotated[bool, shown(None)] = False
+    quiet: Annotated[bool, shown(None)] = False
+
+
+@dataclass
+class Record:
+    """Train with real asynchrony, on threads of this machine, and record who delivered when and what had been read.
+
+    The recording is a schedule: 'jaxasgd replay' makes the same updates again, and draws it.
+
+    Examples are at the end.
+    """
+
+    problem: ProblemOptions
+    run: LiveOptions
+    output: RecordOutput
+
+
+@dataclass
+class ReplayProblem(ProblemOptions):
+    """What is minimised, where the recording does not say it; given options count more than the recording.
+
+    Args:
+        problem: As in 'jaxasgd record --help', as are the other options.
+        data: The file or folder that the problem was read from, which a recording does not name in full.
+        dim: See problem.
+        condition: See problem.
+        noise: See problem.
+        batch_size: See problem.
+        hidden: See problem.
+        shards: See problem.
+        alpha: See problem.
+    """
+
+    problem: Annotated[str | None, shown("NAME", "default: as recorded")] = None
+
+
+@dataclass
+class Replay:
+    """Make the updates of a recorded run again, and see how the loss went and who computed when.
+
+    A recording of 'jaxasgd record' knows what to run; for another, say problem and method.
+
+    Args:
+        recorded: The recording: a .npz or .csv file that a run wrote.
+        method: The method with its arguments.
+        learning_rate: Learning rate, where the method is given none.
+        seed: Of the start and of all samples.
+        out: Folder for the losses (history.csv) and the figure (timeline.svg); none: nothing is saved.
+        overwrite: Replace what the folder holds already.
+    """
+
+    recorded: Annotated[Positional[Path], shown("RECORDED", "required")]
+    problem: ReplayProblem
+    method: Annotated[str | None, shown("NAME[:ARGUMENT=VALUE,...]", "default: as recorded")] = None
+    learning_rate: Annotated[float | None, shown("STEP", "default: as recorded")] = None
+    seed: Annotated[int | None, shown("N", "default: as recorded")] = None
+    out: Annotated[Path | None, shown("FOLDER", "default: none")] = None
+    overwrite: Annotated[bool, shown(None)] = False
+
+
+@dataclass
 class List:
     """Show what there is, one line each, with arguments in brackets.
 
@@ -227,4 +322,17 @@ examples
   Where synchronous SGD is known to need 10000 updates, the table is in seconds:
 
     jaxasgd plan --step-times my.csv --noise-to-signal 20 --sync-updates 10000 --out results/mine
+"""
+
+RECORD_EXAMPLES = """\
+examples
+
+  Asynchronous SGD on four threads; then the same updates again, with the losses and a timeline:
+
+    jaxasgd record --method asgd --learning-rate 0.1 --updates 1000
+    jaxasgd replay recorded.npz --out results/recorded
+
+  One worker ten times as slow as the others, and gradients older than 8 updates thrown away:
+
+    jaxasgd record --method ringmaster:bound=8,learning_rate=0.05 --slow 1 1 1 10 --updates 1000 --out slow.npz
 """

@@ -70,7 +70,10 @@ def simulate(
     info = dict(policy.info) | {"times": {"name": times.name, **times.args}, "seed": seed, "reads": reads}
     limits = Limits(num_updates, math.inf if until is None else until, max_arrivals, patience)
     made = at_once(policy, times, units, limits, seed, reads, info)
-    return Server(policy, times, seed, reads, units).play(limits, info) if made is None else made
+    if made is not None:
+        return made
+    fleet = Fleet(Clock(times, seed), units, recording.Losses(times.num_workers))
+    return Server(policy, fleet, recording.Rows(policy.tags), seed, reads).play(limits, info)
 
 
 def check_times(times):
@@ -80,16 +83,14 @@ def check_times(times):
 
 
 class Server:
-    """The discrete-event loop: a policy, the workers, and what is written down."""
+    """The event loop: a policy, the workers (simulated or real), and what is written down."""
 
-    def __init__(self, policy, times, seed, reads, units):
-        self.num_workers, self.on, self.after = times.num_workers, policy.on, reads == "after"
-        self.clock = Clock(times, seed)
-        self.rows, self.losses = recording.Rows(policy.tags), recording.Losses(times.num_workers)
-        self.fleet = Fleet(self.clock, units, self.losses)
+    def __init__(self, policy, fleet, rows, seed, reads):
+        self.fleet, self.rows, self.clock = fleet, rows, fleet.clock
+        self.num_workers, self.on, self.after = fleet.clock.num_workers, policy.on, reads == "after"
         self.gradients = 0  # that the server has taken in
         rng = np.random.default_rng(np.random.SeedSequence([seed, POLICY_STREAM]))
-        begin = policy.init(times.num_workers, rng)
+        begin = policy.init(self.num_workers, rng)
         if type(begin) is not tuple or len(begin) != 2:
             raise ValueError(f"a policy's `init` returns (state, start), start being who begins; got {shown(begin)}.")
         self.state, start = begin
@@ -98,9 +99,14 @@ class Server:
     def play(self, limits, info) -> Schedule:
         """Run events until a limit."""
         status, end = self.run(limits)
-        self.fleet.now = end
-        self.fleet.finish()
-        return recording.schedule(self.rows, self.losses, self.num_workers, end, status, info, not self.fleet.simple)
+        return self.written(end, status, info)
+
+    def written(self, end, status, info) -> Schedule:
+        """What has happened until `end`, as a table; nothing more may happen after."""
+        fleet = self.fleet
+        fleet.now = end
+        fleet.finish()
+        return recording.schedule(self.rows, fleet.losses, self.num_workers, end, status, info, not fleet.simple)
 
     def run(self, limits) -> tuple[str, float]:
         """How it ended, and when."""

@@ -8,7 +8,7 @@ Units are seconds of the run's clock per unit of work. Every argument of a law i
 Functions that begin with a model give back a changed one, and so put together any cluster:
 
     laws        fixed, exponential, gamma, ..., poisson, custom;  ticks, never and with_straggler change one
-    records     recorded, bootstrap (read_steps)
+    records     recorded, bootstrap (read_steps); from_schedule: those of a run
     speed       universal, with_power, day_and_night, with_outages: work goes slower, or waits
     presence    with_absences, with_failures: who leaves loses its job
     network     with_messages, with_server
@@ -17,6 +17,7 @@ Functions that begin with a model give back a changed one, and so put together a
 """
 
 from .base import BLOCK, CLOCK_STREAM, Durations, Times
+from .fitted import from_schedule
 from .folded import folded_normal, half_normal
 from .heavy import log_cauchy, never
 from .integers import poisson, ticks
@@ -49,6 +50,7 @@ __all__ = [
     "exponential",
     "fixed",
     "folded_normal",
+    "from_schedule",
     "gamma",
     "half_normal",
     "log_cauchy",
