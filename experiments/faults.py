@@ -7,7 +7,7 @@ Cost      12 minutes on 2 CPU cores (--minutes); --quick about 30 seconds.
 Expected  lost 0, doubled 0, left over 0 in every row; replays within 1e-6.
 
 Asynchronous SGD with momentum, whose end depends on every update and on their order. Jobs last random times. Threads:
-an exception is raised before a job. Ray: a worker or the server gets SIGKILL. What is counted in each recording: *lost*,
+an exception is raised before a job. Ray: a worker or the server gets SIGKILL. Counted in each recording: *lost*,
 updates that the parameters have and the recording has not, or the other way (versions that are missing, updates fewer
 than asked for, a replay that ends elsewhere); *doubled*, a gradient (worker, visit, repeat) in two rows; *left over*,
 processes or threads that were not there before.

@@ -34,6 +34,7 @@ SCRIPTS = {  # script: what it leaves
     "reality.py": ["distances.csv", "README.md", "reality.svg"],
     "stability.py": ["limits.csv", "README.md", "stability.svg"],
     "cells.py": ["cells.csv", "README.md"],
+    "faults.py": ["faults.csv", "README.md"],
     "bench_all.py": ["README.md", "events.json", "scan.svg"],
 }
 LONG = {
@@ -41,6 +42,7 @@ LONG = {
     "bench_workers.py",
     "bench_model.py",
     "cells.py",
+    "faults.py",
     "bench_accelerator.py",
     "bench_sweeps.py",
     "bench_torch.py",
