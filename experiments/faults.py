@@ -137,7 +137,7 @@ def with_threads(problem, times, on_failure, num_updates, seed) -> dict:
 def with_ray(problem, times, on_failure, kinds, num_updates, seed) -> dict:
     most = times.num_workers - 1 if on_failure == "drop" else 10**9
     before = {process.pid for process in descendants()}
-    with Reaper(kinds, seed, most, between=2.0 if "Server" in kinds else 1.0) as reaper:
+    with Reaper(kinds, seed, most, between=2.0) as reaper:
         params, recorded = ja.runtimes.ray(
             problem, ja.policies.asgd(), RULE, num_updates=num_updates, key=KEY, times=times, seed=seed,
             on_failure=on_failure, progress=False,

@@ -10,8 +10,8 @@ Expected  where every worker has a machine to itself: Kolmogorov-Smirnov distanc
 Two kinds of cluster, each with 2, 4 and 8 workers, with and without a straggler that is four times as slow. "Own": jobs
 last lognormal times (a thread computes, then sleeps for the rest), so that workers do not get into each other's way, as
 on machines of their own. "Shared": no sleep; the threads share this machine's cores. Each setting is run for real
-twice. The clock is fitted to the first (`ja.times.from_schedule(..., of="cycles")`), a simulation with it is compared with the second,
-and so is the first: that distance is the noise that no prediction can be below.
+twice. The clock is fitted to the first (`ja.times.from_schedule(..., of="cycles")`); a simulation with it is compared
+with the second, and so is the first: that distance is the noise that no prediction can be below.
 """
 
 from __future__ import annotations

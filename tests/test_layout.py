@@ -46,6 +46,8 @@ DEVICE_MODULES = {
     "work",
     "methods",
     "comparison",
+    "cells",
+    "runtimes",
 }
 
 
@@ -82,7 +84,7 @@ def test_file(path):
 def test_no_module_shares_its_name_with_a_public_function():
     import jaxasgd as ja
 
-    for module in (ja, ja.policies, ja.rules, ja.work, ja.methods, ja.problems):
+    for module in (ja, ja.policies, ja.rules, ja.work, ja.methods, ja.problems, ja.runtimes):
         folder = Path(module.__file__).parent
         modules = {path.stem for path in folder.glob("*.py")} | {
             path.parent.name for path in folder.glob("*/__init__.py")
@@ -101,7 +103,8 @@ def test_import_is_light():
 def test_public_names_are_documented():
     import jaxasgd as ja
 
-    for module in (ja, ja.policies, ja.rules, ja.work, ja.methods, ja.problems, ja.times, ja.schedules, ja.statistics, ja.fanout, ja.plot):
+    parts = (ja.policies, ja.rules, ja.work, ja.methods, ja.problems, ja.times, ja.runtimes)
+    for module in (ja, *parts, ja.schedules, ja.statistics, ja.fanout, ja.plot):
         own = [n for n, v in vars(module).items() if getattr(v, "__module__", "").startswith("jaxasgd") and n[0] != "_"]
         names = getattr(module, "__all__", own)
         assert names
