@@ -28,7 +28,8 @@ ALLOWED = [  # the first that fits; standard library and the package itself alwa
     (r"runtimes/(cluster_.*|freezing)\.py", DEVICE | {"ray", "psutil"}),
     (r".*", DEVICE),
 ]
-LAZY = {"matplotlib", "flax", "sklearn", "tyro", "tqdm", "ray", "psutil", "scipy", "pandas"}  # never at the top of a module
+# never imported at the top of a module
+LAZY = {"matplotlib", "flax", "sklearn", "tyro", "tqdm", "ray", "psutil", "scipy", "pandas"}
 HOST_ONLY = re.compile(
     r"(schedule|simulation|arrivals|fleet|recording|planning|waves|columns|formats|schedules|statistics|traces)\.py|"
     r"(advice|cluster|complexity)\.py|(policies|times)/.*"

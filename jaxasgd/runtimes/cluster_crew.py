@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from contextlib import suppress
+from functools import cache
 
 import jax
 
@@ -13,7 +14,7 @@ from .live import MOST_FAILURES
 from .working import Back, Failure, Result
 
 LOOK = 0.2  # seconds after which a wait looks up, whether the run is interrupted
-INLINE = 100_000  # bytes above which what is sent goes through the object store, once for all who read it
+INLINE = 1_000_000  # bytes above which what is sent goes through the object store, once for all who read it
 PINGS = 5  # of a worker on another machine, to compare clocks
 
 
@@ -170,12 +171,23 @@ def fetch(references):
         raise
 
 
+@cache
+def most_inline() -> int:
+    """Bytes that go along with a call; beyond what this Ray takes it would put each call's copy into the store."""
+    try:
+        from ray._raylet import Config
+
+        return min(INLINE, Config.max_direct_call_object_size())
+    except (ImportError, AttributeError):
+        return 100_000
+
+
 def arguments(payload):
     """What a call gets of a `Payload`; made once."""
     import ray
 
     if payload.args is None:
         leaves = jax.device_get(jax.tree.leaves(payload.tree))
-        big = sum(leaf.nbytes for leaf in leaves) > INLINE
+        big = sum(leaf.nbytes for leaf in leaves) > most_inline()
         payload.args = (ray.put(leaves) if big else leaves,)
     return payload.args
