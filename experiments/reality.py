@@ -28,10 +28,10 @@ from bench_torch import images
 from scipy.stats import ks_2samp
 
 import jaxasgd as ja
-from jaxasgd.figures import PALETTE, STYLE, legend, pyplot, tidy
+from jaxasgd.figures import PALETTE, STYLE, pyplot, tidy
 
 KEY = jax.random.key(0)
-RULE = optax.sgd(0.05)
+RULE = optax.sgd(0.02)
 COLUMNS = ["cluster", "workers", "straggler", "who", "updates_per_second", "mean_delay", "largest_delay"]
 COLUMNS += ["ks_delay", "time_to_loss"]
 LOOK = {"first run": ("#999999", "-"), "second run": (PALETTE[0], "-"), "simulated": (PALETTE[1], "--")}
@@ -121,14 +121,14 @@ def draw(shown):
             for name, (color, line) in LOOK.items():
                 delay = np.sort(told["runs"][name].delay)
                 share = np.arange(1, len(delay) + 1) / len(delay)
-                delays.step(delay, share, color=color, linestyle=line, where="post", label=name)
-                losses.plot(*told["curves"][name], color=color, linestyle=line, label=name)
+                delays.step(delay, share, color=color, linestyle=line, where="post", linewidth=1.2, label=name)
+                losses.plot(*told["curves"][name], color=color, linestyle=line, linewidth=1.2, label=name)
             most = max(np.quantile(run.delay, 0.99) for run in told["runs"].values())
             delays.set(
-                xlabel="Delay (updates)", ylabel="Share of updates with at most that", xlim=(0, most * 1.2), title=title
+                xlabel="Delay (updates)", ylabel="Share of updates, cumulative", xlim=(0, most * 1.2), title=title
             )
             losses.set(xlabel="Seconds", ylabel="Loss", yscale="log")
-        legend(axes[0, 0])
+        axes[0, 0].legend(loc="lower right")
     return figure
 
 
