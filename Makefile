@@ -29,6 +29,7 @@ results: $(VENV)/demo.done
 	$(BIN)/python experiments/images.py --tune --out results/images
 	$(BIN)/python experiments/recorded_delays.py --out results/recorded_delays
 	$(BIN)/python experiments/stability.py --out results/stability
+	$(BIN)/python experiments/implicit_momentum.py --out results/implicit_momentum
 	$(BIN)/python experiments/portraits.py --out results/portraits
 	$(BIN)/python experiments/cluster_plan.py --out results/cluster_plan
 	$(BIN)/python experiments/diloco.py --tune --out results/diloco
@@ -40,6 +41,9 @@ results: $(VENV)/demo.done
 	$(BIN)/python experiments/cells.py --out results/cells
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[bench]"
 	$(BIN)/python experiments/bench_all.py
+	$(BIN)/python experiments/reality.py --out results/reality
+	$(BIN)/python experiments/throughput.py --out results/throughput
+	$(BIN)/python experiments/faults.py --out results/faults
 
 page: $(VENV)/demo.done
 	$(BIN)/python -c "import jaxasgd; from jaxasgd import listing; listing.rewrite('README.md', jaxasgd.methods)"
