@@ -1,11 +1,12 @@
 """Scale on paper: what an update costs as a function of parameters, workers and wave width, and what that predicts.
 
-Claim     An update of ja.run costs a start plus the bytes it moves over the bandwidth at the size of what is held: a
-          model with six numbers, fitted on one problem here, tells other sizes and a network within a third.
+Claim     An update of ja.run costs a start, arithmetic for each parameter, and the bytes it moves over the bandwidth at the
+          size of what is held: a model with six numbers, fitted on one problem, tells other settings within a quarter
+          (median), and what more workers cost a network nearly exactly.
 Command   python experiments/bench_model.py
-Cost      about 9 minutes on 2 quiet CPU cores; --quick about 20 seconds; --page only writes model.md and model.svg
+Cost      about 6 minutes on 2 quiet CPU cores; --quick about 20 seconds; --page only writes model.md and model.svg
           anew from model.json.
-Expected  median error on held-out sizes under 15 %, on the network with 2 to 1 000 workers under 15 %.
+Expected  median error on settings never fitted about 25 %; on the network with 2 to 1 000 workers a few percent.
 
 Measured: a quadratic whose gradient costs one pass over the parameters, 100 to 10 million of them, 1 to 256 workers,
 wave widths 1, 4 and 16, in random order; and, by itself, the bandwidth of moving rows within a table of a given size. A
