@@ -1,8 +1,8 @@
 """Scale on paper: what an update costs as a function of parameters, workers and wave width, and what that predicts.
 
-Claim     An update of ja.run costs a start, arithmetic for each parameter, and the bytes it moves over the bandwidth at the
-          size of what is held: a model with six numbers, fitted on one problem, tells other settings within a quarter
-          (median), and what more workers cost a network nearly exactly.
+Claim     An update of ja.run costs a start, arithmetic for each parameter, and the bytes it moves over the bandwidth at
+          the size of what is held: a model with six numbers, fitted on one problem, tells other settings within a
+          quarter (median), and what more workers cost a network nearly exactly.
 Command   python experiments/bench_model.py
 Cost      about 6 minutes on 2 quiet CPU cores; --quick about 20 seconds; --page only writes model.md and model.svg
           anew from model.json.
