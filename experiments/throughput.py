@@ -1,11 +1,12 @@
 """What a parameter server costs: updates a second of the real runtimes beside the same work without a server.
 
 Claim     Threads reach at least 0.8 of what the same devices reach in a loop each that knows no server, on a network
-          with 100 000 parameters. Ray is bound by moving parameters and gradients between processes.
+          with 100 000 parameters and gradients that take a millisecond. Ray is bound by moving parameters and
+          gradients between processes.
 Command   python experiments/throughput.py
 Cost      about 3 minutes on 2 CPU cores; --quick about 40 seconds.
-Expected  threads / a loop a device: 0.8 or more with 2 workers and more. Against as many loops as workers, which have
-          no server to share this machine's cores with, less.
+Expected  threads / a loop a device: 0.8 or more at batch 128 with 2 workers and more. Less at batch 32, where an update
+          is a larger part, and beside as many loops as workers, which share this machine's cores with no server.
 
 Loops without a server: as many threads, each with its own copy of the parameters, each computing a gradient and
 applying it, one compiled call each; nobody waits for anybody. Ray: beside what it costs to put the parameters into its
@@ -19,7 +20,6 @@ import dataclasses
 import json
 import threading
 import time
-from functools import partial
 from pathlib import Path
 
 import bench
@@ -30,6 +30,7 @@ import tyro
 from bench_torch import images
 
 import jaxasgd as ja
+from jaxasgd.runtimes.cluster_start import own
 
 KEY, LR = jax.random.key(0), 0.01
 RATIOS = (("threads", "a loop a device"), ("threads", "a loop a worker"), ("ray", "put and get"))
@@ -51,8 +52,8 @@ class Options:
     """Few updates and rounds, for tests."""
 
 
-@partial(jax.jit, static_argnums=3)
-def alone(problem, params, number, batch):
+@jax.jit
+def alone(problem, params, number):
     """One update without a server: a batch, a gradient, a step."""
     key = jax.random.fold_in(KEY, number)
     sample = problem.draw(ja.problems.base.Request(key, KEY, 0, number))
@@ -67,10 +68,10 @@ def without_server(problem, num_workers, updates) -> float:
     def work(worker):
         device = devices[worker % len(devices)]
         mine, params = jax.device_put((problem, problem.init(KEY)), device)
-        jax.block_until_ready(alone(mine, params, 0, 32))
+        jax.block_until_ready(alone(mine, params, 0))
         gate.wait()
         for k in range(updates // num_workers):
-            params = jax.block_until_ready(alone(mine, params, k, 32))
+            params = jax.block_until_ready(alone(mine, params, k))
         gate.wait()
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(num_workers)]
@@ -132,41 +133,49 @@ def moving(ray, size, updates) -> float:
     return updates / took
 
 
+def rates_of(problem, num_workers, updates, rounds, with_processes) -> dict:
+    """Updates a second of every side, round by round."""
+    rates = {"threads": [], "a loop a device": [], "a loop a worker": []}
+    for _ in range(rounds):
+        rates["threads"].append(with_threads(problem, num_workers, updates))
+        rates["a loop a device"].append(without_server(problem, min(num_workers, jax.local_device_count()), updates))
+        rates["a loop a worker"].append(without_server(problem, num_workers, updates))
+        if with_processes:
+            rates.setdefault("ray", []).append(with_ray(problem, num_workers, updates // 4))
+            size = sum(leaf.size for leaf in jax.tree.leaves(problem.init(KEY)))
+            with own({"num_cpus": 2}) as started:
+                rates.setdefault("put and get", []).append(moving(started, size, updates // 4))
+    return rates
+
+
 def measured(options) -> dict:
     X, y, name = images()
-    problem = ja.problems.mlp(X, y, batch_size=32, loss_samples=1)
-    size = sum(leaf.size for leaf in jax.tree.leaves(problem.init(KEY)))
-    told = {"problem": f"MLP on {name}", "parameters": size, "rows": []}
+    told = {"problem": f"MLP on {name}", "rows": []}
     ray = bench.library("ray")
-    for n in options.workers:
-        rates = {"threads": [], "a loop a device": [], "a loop a worker": []}
-        if ray:
-            rates |= {"ray": [], "put and get": []}
-        for _ in range(options.rounds):
-            rates["threads"].append(with_threads(problem, n, options.updates))
-            rates["a loop a device"].append(without_server(problem, min(n, jax.local_device_count()), options.updates))
-            rates["a loop a worker"].append(without_server(problem, n, options.updates))
-            if ray:
-                rates["ray"].append(with_ray(problem, n, options.updates // 4))
-                ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
-                rates["put and get"].append(moving(ray, size, options.updates // 4))
-                ray.shutdown()
-        told["rows"].append({"workers": n, "rates": rates})
-        print(n, {side: round(float(np.median(values)), 1) for side, values in rates.items()}, flush=True)
+    for batch in (32, 128):
+        problem = ja.problems.mlp(X, y, batch_size=batch, loss_samples=1)
+        told["parameters"] = sum(leaf.size for leaf in jax.tree.leaves(problem.init(KEY)))
+        for n in options.workers:
+            rates = rates_of(problem, n, options.updates, options.rounds, ray is not None and batch == 32)
+            told["rows"].append({"batch": batch, "workers": n, "rates": rates})
+            print(batch, n, {side: round(float(np.median(values)), 1) for side, values in rates.items()}, flush=True)
     return told | {"machine": bench.machine("default"), "missing": bench.MISSING, "quick": options.quick}
 
 
 def page(told) -> str:
     sides = list(told["rows"][0]["rates"])
     lines = [
-        f"| workers | {' | '.join([*sides, *(f'{a} / {b}' for a, b in RATIOS if a in sides)])} |",
-        "|---" * (1 + len(sides) + sum(a in sides for a, _ in RATIOS)) + "|",
+        f"| batch | workers | {' | '.join([*sides, *(f'{a} / {b}' for a, b in RATIOS if a in sides)])} |",
+        "|---" * (2 + len(sides) + sum(a in sides for a, _ in RATIOS)) + "|",
     ]
     for row in told["rows"]:
         rates = row["rates"]
-        cells = [str(row["workers"]), *(f"{np.median(rates[side]):.0f}" for side in sides)]
-        for a, b in RATIOS:
-            if a in rates:
+        cells = [str(row["batch"]), str(row["workers"])]
+        cells += [f"{np.median(rates[side]):.0f}" if side in rates else "" for side in sides]
+        for a, b in (pair for pair in RATIOS if pair[0] in sides):
+            if a not in rates:
+                cells.append("")
+            else:
                 low, middle, high = bench.quartiles(np.divide(rates[a], rates[b]))
                 cells.append(f"{middle:.2f} ({low:.2f} to {high:.2f})")
         lines.append(f"| {' | '.join(cells)} |")
