@@ -11,7 +11,8 @@ Expected  threads / a loop a device: 0.8 or more at batch 128 with 2 workers and
 Loops without a server: as many threads, each with its own copy of the parameters, each computing a gradient and
 applying it, one compiled call each; nobody waits for anybody. Ray: beside what it costs to put the parameters into its
 object store once and to get a gradient back, which is the least that an update can do. All are run in turn, in rounds,
-and ratios are taken within a round. The threads' parameters are those of the replay, bit for bit, or the script ends.
+and ratios are taken within a round. The threads' parameters are those of the replay, or the script ends (to the bit
+with XLA's default options; to rounding without its optimizations, as in the tests).
 """
 
 from __future__ import annotations
@@ -97,8 +98,7 @@ def with_threads(problem, num_workers, updates) -> float:
         progress=False,
     )
     replayed = ja.run(problem, recorded, optax.sgd(LR), key=KEY, evaluate=updates, progress=False).params
-    if not all(bool((a == b).all()) for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(replayed), strict=True)):
-        raise SystemExit("the replay of the threads' recording ends at other parameters.")
+    bench.same("the replay of the threads' recording", params, replayed, 1e-4)
     return recorded.num_updates / recorded.end
 
 
