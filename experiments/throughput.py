@@ -11,7 +11,7 @@ Expected  threads / a loop a device: 0.8 or more at batch 128 with 2 workers and
 Loops without a server: as many threads, each with its own copy of the parameters, each computing a gradient and
 applying it, one compiled call each; nobody waits for anybody. Ray: beside what it costs to put the parameters into its
 object store once and to get a gradient back, which is the least that an update can do. All are run in turn, in rounds,
-and ratios are taken within a round. The threads' parameters are those of the replay, or the script ends (to the bit
+and ratios are taken within a round. Parameters are those of the replay, or the script ends (to the bit
 with XLA's default options; to rounding without its optimizations, as in the tests).
 """
 
@@ -87,31 +87,12 @@ def without_server(problem, num_workers, updates) -> float:
     return updates // num_workers * num_workers / took
 
 
-def with_threads(problem, num_workers, updates) -> float:
-    params, recorded = ja.runtimes.threads(
-        problem,
-        ja.policies.asgd(),
-        optax.sgd(LR),
-        num_workers=num_workers,
-        num_updates=updates,
-        key=KEY,
-        progress=False,
-    )
+def with_server(runtime, problem, num_workers, updates) -> float:
+    """Updates a second of `ja.runtimes.threads` or `ja.runtimes.ray`; its replay must end at the same parameters."""
+    told = {"num_workers": num_workers, "num_updates": updates, "key": KEY, "progress": False}
+    params, recorded = runtime(problem, ja.policies.asgd(), optax.sgd(LR), **told)
     replayed = ja.run(problem, recorded, optax.sgd(LR), key=KEY, evaluate=updates, progress=False).params
-    bench.same("the replay of the threads' recording", params, replayed, 1e-4)
-    return recorded.num_updates / recorded.end
-
-
-def with_ray(problem, num_workers, updates) -> float:
-    _, recorded = ja.runtimes.ray(
-        problem,
-        ja.policies.asgd(),
-        optax.sgd(LR),
-        num_workers=num_workers,
-        num_updates=updates,
-        key=KEY,
-        progress=False,
-    )
+    bench.same("the replay of the recording", params, replayed, 1e-4)
     return recorded.num_updates / recorded.end
 
 
@@ -137,11 +118,11 @@ def rates_of(problem, num_workers, updates, rounds, with_processes) -> dict:
     """Updates a second of every side, round by round."""
     rates = {"threads": [], "a loop a device": [], "a loop a worker": []}
     for _ in range(rounds):
-        rates["threads"].append(with_threads(problem, num_workers, updates))
+        rates["threads"].append(with_server(ja.runtimes.threads, problem, num_workers, updates))
         rates["a loop a device"].append(without_server(problem, min(num_workers, jax.local_device_count()), updates))
         rates["a loop a worker"].append(without_server(problem, num_workers, updates))
         if with_processes:
-            rates.setdefault("ray", []).append(with_ray(problem, num_workers, updates // 4))
+            rates.setdefault("ray", []).append(with_server(ja.runtimes.ray, problem, num_workers, updates // 4))
             size = sum(leaf.size for leaf in jax.tree.leaves(problem.init(KEY)))
             with own({"num_cpus": 2}) as started:
                 rates.setdefault("put and get", []).append(moving(started, size, updates // 4))
