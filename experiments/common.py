@@ -1,36 +1,171 @@
-"""What the experiments share: tuning on a grid, and a summary beside the numbers."""
+"""What the experiments share: numbers in CSV files, learning rates on one grid, and pages made from the numbers."""
 
 from __future__ import annotations
 
 import csv
+import json
+import shlex
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 import jaxasgd as ja
-from jaxasgd.results import interval
+from jaxasgd.colours import looks
+from jaxasgd.figures import STYLE, legend, pyplot, tidy
+from jaxasgd.results import environment, interval
+
+# ------------------------------------------------------------------- numbers
 
 
-def tuned(problem, times, methods, grid, metric, out: Path, *, until, seeds) -> dict:
+def write(path: Path, rows: list[dict], digits=6) -> None:
+    """Rows as CSV, floats to `digits` significant digits."""
+    short = lambda value: f"{value:.{digits}g}" if isinstance(value, (float, np.floating)) else value
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: short(value) for key, value in row.items()} for row in rows)
+
+
+def read(path: Path) -> list[dict]:
+    """The rows again: numbers as int or float, anything else as text."""
+    with open(path, newline="") as file:
+        return [{key: value_of(text) for key, text in row.items()} for row in csv.DictReader(file)]
+
+
+def value_of(text: str):
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return {"True": True, "False": False}.get(text, text)
+
+
+def pick(rows: list[dict], **fixed) -> list[dict]:
+    """The rows in which the named columns have these values."""
+    return [row for row in rows if all(row[key] == value for key, value in fixed.items())]
+
+
+def plus_minus(values) -> str:
+    """Mean ± half its 95 % interval over seeds, to the digits that matter."""
+    mean, _, high = interval(values)
+    digits = max(0, 2 - int(np.floor(np.log10(max(abs(mean), 1e-12)))))
+    return f"{mean:.{digits}f} ± {high - mean:.{digits}f}"
+
+
+def markdown(heads: list[str], rows: list[list]) -> str:
+    """A table."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+# ------------------------------------------------------------------- an experiment
+
+
+def experiment(script: str, options, measure: Callable, figures: Callable, values: Callable) -> None:
+    """Measure, then draw and write the page from the files that measuring left; with `options.redraw`, only the latter.
+
+    Args:
+        script: `__file__`. The page is the text beside it, NAME.md, with `{names}` filled in; `{made}` says how.
+        options: has `out`, `quick` and `redraw`.
+        measure: options -> None; writes CSV files into `options.out`.
+        figures: out -> {file name: Figure}.
+        values: out -> {name: text or number} for the page.
+    """
+    out, script = options.out, Path(script)
+    if not options.redraw:
+        ja.results.prepare(out, overwrite=True)
+        began = time.perf_counter()
+        measure(options)
+        told = {"command": command(script.name), "minutes": round((time.perf_counter() - began) / 60, 1)}
+        (out / "made.json").write_text(json.dumps(told | environment(), indent=2) + "\n")
+    for name, figure in figures(out).items():
+        ja.plot.save(figure, out / name)
+    made = json.loads((out / "made.json").read_text())
+    text = "Made by `{command}` in {minutes:g} minutes on {device} ({cores} cores) with jax {jax}."
+    text = text.format(**made, jax=made["versions"]["jax"])
+    page = script.with_suffix(".md").read_text().format(**values(out), made=text)
+    (out / "README.md").write_text(page)
+    print(page)
+
+
+def command(script: str) -> str:
+    """What was typed, without the folder it wrote to."""
+    words = sys.argv[1:]
+    if "--out" in words:
+        at = words.index("--out")
+        words = words[:at] + words[at + 2 :]
+    return shlex.join(["python", f"experiments/{script}", *words])
+
+
+# ------------------------------------------------------------------- learning rates
+
+
+def tuned(problem, times, methods, grid, metric, out: Path, *, until=None, num_updates=None, seeds) -> dict:
     """The learning rate of each method with the best mean final `metric`, on one grid; all numbers to tuning.csv.
 
-    Seeds are others than the experiment's. A diverged run counts as the worst.
+    One sweep. Seeds should be others than the experiment's. A diverged run counts as the worst.
+
+    Args:
+        methods: name -> function of a learning rate.
+        metric: a loss, a norm or an error is to be small, anything else large.
     """
-    better = -1 if "loss" in metric else 1
-    best, lines = {}, []
-    for name, make in methods.items():
-        finals = {}
-        for rate in grid:
-            table = ja.compare(problem, times, {name: make(rate)}, until=until, seeds=seeds, points=4)
-            values = np.where(np.isfinite(table.final(name)), better * table.final(name, metric), -np.inf)
-            finals[rate] = values.mean()
-            lines += [[name, rate, seed, better * value] for seed, value in zip(seeds, values, strict=True)]
-        best[name] = max(finals, key=finals.get)
-    with open(out / "tuning.csv", "w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows(
-            [["method", "learning_rate", "seed", f"final_{metric}"], *lines]
-        )
-    return best
+    takes = {name: (lambda learning_rate, make=make: make(learning_rate)) for name, make in methods.items()}
+    ends = {"until": until, "num_updates": num_updates, "points": 4}
+    found = ja.sweep(problem, times, takes, {"learning_rate": list(grid)}, seeds=seeds, **ends)
+    keys = ("method", "learning_rate", "seed")
+    rows = [{key: row[key] for key in keys} | {f"final_{metric}": row[metric]} for row in found.rows()]
+    write(out / "tuning.csv", rows)
+    return {name: best_rate(pick(rows, method=name), f"final_{metric}") for name in methods}
+
+
+def small_is_good(metric) -> bool:
+    return "loss" in metric or "norm" in metric or "error" in metric
+
+
+def means(rows, metric) -> tuple[list, np.ndarray]:
+    """Learning rates of one method, and the mean over seeds (nan where one has diverged)."""
+    rates = sorted({row["learning_rate"] for row in rows})
+    return rates, np.array([np.mean([row[metric] for row in pick(rows, learning_rate=rate)]) for rate in rates])
+
+
+def best_rate(rows, metric) -> float:
+    """The learning rate of one method with the best mean over seeds."""
+    rates, mean = means(rows, metric)
+    score = -mean if small_is_good(metric) else mean
+    return rates[int(np.where(np.isfinite(score), score, -np.inf).argmax())]
+
+
+def draw_tuning(path: Path, names=None, ax=None, chosen=None):
+    """Final metric over the learning rate, a line a method, ringed where it was taken; diverged runs leave a gap.
+
+    Args:
+        path: tuning.csv. names: label -> published name (see `ja.figures.looks`). ax: draw here, not in a new figure.
+        chosen: method -> learning rate, where it is not the best of the file.
+    """
+    rows = read(path)
+    metric = next(key for key in rows[0] if key.startswith("final_"))
+    with pyplot().rc_context(STYLE):
+        figure = None if ax is not None else pyplot().figure(figsize=(3.4, 2.9), layout="constrained")
+        ax = figure.subplots() if ax is None else ax
+        tidy(ax)
+        methods, seen = list(dict.fromkeys(row["method"] for row in rows)), []
+        for method, look in looks(methods, names).items():
+            mine = pick(rows, method=method)
+            rates, mean = means(mine, metric)
+            ax.plot(rates, mean, marker=".", markersize=4, linewidth=1.1, label=method, **look)
+            at = rates.index((chosen or {}).get(method, best_rate(mine, metric)))
+            seen += mean[: at + 1].tolist()
+            ax.plot(rates[at], mean[at], "o", markersize=6, markerfacecolor="none", color=look["color"])
+        ax.set(xscale="log", xlabel="Learning rate", ylabel=metric.replace("_", " ").capitalize())
+        if small_is_good(metric):
+            ax.set_yscale("log")
+            ax.set_ylim(top=3 * np.nanmax(seen))  # what explodes leaves the panel
+        legend(ax, "Ringed: taken")
+    return figure
 
 
 def write_summary(table, out: Path, metric, levels, title) -> None:
@@ -73,9 +208,3 @@ def write_summary(table, out: Path, metric, levels, title) -> None:
         f"Numbers: `history.csv`, `runs.csv`; settings: `spec.json`; first seed's schedules: `schedule-*.npz`{tuning}."
     ]
     (out / "README.md").write_text("\n".join(lines) + "\n")
-
-
-def plus_minus(values) -> str:
-    mean, _, high = interval(values)
-    digits = max(0, 2 - int(np.floor(np.log10(max(abs(mean), 1e-12)))))
-    return f"{mean:.{digits}f} ± {high - mean:.{digits}f}"

@@ -16,7 +16,15 @@ NAMES = {
     "Rennala": "Rennala",
     "Rennala, restart": "Rennala, late jobs stopped",
 }
-LOOKS = looks(("m-sync", "ASGD", "Rennala", "Ringmaster", "ASGD, fastest", "synchronous"))
+PUBLISHED = {
+    "synchronous": "synchronous SGD",
+    "m-sync": "m-synchronous SGD",
+    "ASGD": "asynchronous SGD",
+    "ASGD, fastest": "Naive Optimal ASGD",
+    "Ringmaster": "Ringmaster ASGD",
+    "Rennala": "Rennala SGD",
+}
+LOOKS = looks(PUBLISHED, PUBLISHED)
 LOOKS["Rennala, restart"] = LOOKS["Rennala"]  # a variant
 MARKS = dict(zip(NAMES, "Dosv^XP", strict=True))
 DASHED = (0, (3, 2))

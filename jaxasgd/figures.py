@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from textwrap import fill
 
-INK, GREY = "#262626", "#6e6e6e"
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito: safe for the colour-blind
-DASHES = ("-", (0, (5, 1.2)), (0, (1, 1)))  # beyond six methods the colours come again, dashed
+from .colours import DASHES, GREY, INK, PALETTE, looks
+
+__all__ = ["DASHES", "GREY", "INK", "PALETTE", "STYLE", "looks", "pyplot", "save"]
 SMALL, TEXT = 6.5, 7.5  # points
 STYLE = {
     "font.size": TEXT,
@@ -74,14 +74,6 @@ def tidy(ax, grid="both"):
     ax.grid(False, which="both")
     if grid:
         ax.grid(True, axis=grid, color="#ebebeb", linewidth=0.5)
-
-
-def looks(names) -> dict:
-    """Colour and dashes of every method, by its place."""
-    size = len(PALETTE)
-    return {
-        name: {"color": PALETTE[i % size], "linestyle": DASHES[i // size % len(DASHES)]} for i, name in enumerate(names)
-    }
 
 
 def legend(ax, title=None, handles=None, **options):

@@ -70,7 +70,7 @@ def comparison(table, against="time", of="loss", *, ax=None, level=0.95, log=Non
     averages = {method: average(table, method, against, of, level) for method in table.methods}
     lines = sum(1 + len(with_count(method, one)) // 46 for method, one in averages.items())
     with panel(ax, (3.4, 2.2 + 0.13 * lines)) as drawn:
-        curves(drawn, averages, against, of, log)
+        curves(drawn, averages, against, of, log, names=published(table))
         legend(drawn, note(averages, level))
     return drawn if ax is not None else drawn.figure
 
@@ -108,7 +108,12 @@ def with_count(method, one) -> str:
     return f"{method} (× {len(one.diverged)} of {one.seeds} seeds diverged)" if one.diverged else method
 
 
-def curves(ax, averages, against, of, log=None):
+def published(table) -> dict:
+    """label -> the method's name on the page of the field."""
+    return {label: info.get("name") for label, info in table.spec.get("methods", {}).items()}
+
+
+def curves(ax, averages, against, of, log=None, names=None):
     """All curves and their axes, without a legend."""
     falls = "loss" in of or "norm" in of
     lines = np.concatenate([np.append(one.mean, one.rest) for one in averages.values()])
@@ -125,7 +130,7 @@ def curves(ax, averages, against, of, log=None):
     ends = [max(one.x[-1], *one.diverged, 0) for one in averages.values()]
     log_x = against != "time" and max(ends) > 10 * min(ends) > 0
     bands = []
-    for (method, one), look in zip(averages.items(), looks(averages).values(), strict=True):
+    for (method, one), look in zip(averages.items(), looks(averages, names).values(), strict=True):
         low, high = one.low, one.high
         if log:
             with np.errstate(all="ignore"):
@@ -216,7 +221,7 @@ def overview(table, of=("loss",), *, title=None, timelines=None, level=0.95):
             for ax, against in zip(axes, AXIS, strict=True):
                 tidy(ax)
                 log = None if ax is axes[0] else axes[0].get_yscale() == "log"
-                curves(ax, averages[metric, against], against, metric, log)
+                curves(ax, averages[metric, against], against, metric, log, published(table))
                 if against != "time":
                     ax.sharey(axes[0])
                     ax.set_ylabel("")
@@ -235,7 +240,8 @@ def overview(table, of=("loss",), *, title=None, timelines=None, level=0.95):
 def causes(table, names, timelines, first, *others):
     """The lower row: delays, and one or two timelines of the same workers on one scale."""
     tidy(first)
-    histograms.distributions(first, {name: table.schedules[name] for name in names}, looks(table.methods))
+    schedules = {name: table.schedules[name] for name in names}
+    histograms.distributions(first, schedules, looks(table.methods, published(table)))
     shown = [table.schedules[name] for name in timelines]
     ends = [portrait.window(schedule) for schedule in shown]
     until = min(float(np.prod(ends)) ** (1 / len(ends)), 3 * min(ends))
