@@ -3,6 +3,7 @@
 #   PYTHON=python3.13 make test      another interpreter (3.11 or newer)
 #   make test-all                    the long tests too
 #   make results                     every experiment again, into results/
+#   make gallery                     results/README.md again, from the results
 #   make page                        the README's table of methods again, from the code
 
 VENV ?= .venv
@@ -12,7 +13,7 @@ export JAXASGD_DATA ?= $(wildcard $(CURDIR)/../shared/data)
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal -q
 
-.PHONY: demo test test-all results page clean
+.PHONY: demo test test-all results gallery page clean
 
 demo: $(VENV)/demo.done
 	$(BIN)/python experiments/images.py --out results/demo
@@ -44,6 +45,9 @@ results: $(VENV)/demo.done
 	$(BIN)/python experiments/reality.py --out results/reality
 	$(BIN)/python experiments/throughput.py --out results/throughput
 	$(BIN)/python experiments/faults.py --out results/faults
+
+gallery: $(VENV)/demo.done
+	$(BIN)/python experiments/gallery.py
 
 page: $(VENV)/demo.done
 	$(BIN)/python -c "import jaxasgd; from jaxasgd import listing; listing.rewrite('README.md', jaxasgd.methods)"

@@ -84,12 +84,21 @@ def experiment(script: str, options, measure: Callable, figures: Callable, value
         (out / "made.json").write_text(json.dumps(told | environment(), indent=2) + "\n")
     for name, figure in figures(out).items():
         ja.plot.save(figure, out / name)
-    made = json.loads((out / "made.json").read_text())
-    text = "Made by `{command}` in {minutes:g} minutes on {device} ({cores} cores) with jax {jax}."
-    text = text.format(**made, jax=made["versions"]["jax"])
-    page = script.with_suffix(".md").read_text().format(**values(out), made=text)
-    (out / "README.md").write_text(page)
-    print(page)
+    text = page(script, out, values)
+    (out / "README.md").write_text(text)
+    print(text)
+
+
+def page(script: Path, out: Path, values: Callable) -> str:
+    """The text beside the script, with its numbers."""
+    return script.with_suffix(".md").read_text().format(**values(out), made=made(out))
+
+
+def made(out: Path) -> str:
+    """How the numbers of a folder were made, in a sentence."""
+    told = json.loads((out / "made.json").read_text())
+    text = "Made by `{command}` in {minutes:g} minutes on {device} ({cores} cores) with jax {versions[jax]}."
+    return text.format(**told)
 
 
 def command(script: str) -> str:
@@ -104,7 +113,9 @@ def command(script: str) -> str:
 # ------------------------------------------------------------------- learning rates
 
 
-def tuned(problem, times, methods, grid, metric, out: Path, *, until=None, num_updates=None, seeds) -> dict:
+def tuned(
+    problem, times, methods, grid, metric, out: Path, *, until=None, num_updates=None, points=4, seeds, how=None
+) -> dict:
     """The learning rate of each method with the best mean final `metric`, on one grid; all numbers to tuning.csv.
 
     One sweep. Seeds should be others than the experiment's. A diverged run counts as the worst.
@@ -112,12 +123,20 @@ def tuned(problem, times, methods, grid, metric, out: Path, *, until=None, num_u
     Args:
         methods: name -> function of a learning rate.
         metric: a loss, a norm or an error is to be small, anything else large.
+        num_updates: or name -> number, where methods need different ones for the same gradients.
+        points, how: see `ja.sweep`.
     """
     takes = {name: (lambda learning_rate, make=make: make(learning_rate)) for name, make in methods.items()}
-    ends = {"until": until, "num_updates": num_updates, "points": 4}
-    found = ja.sweep(problem, times, takes, {"learning_rate": list(grid)}, seeds=seeds, **ends)
+    ends = {"until": until, "points": points, "seeds": seeds, "how": how}
+    if metric == "gradient_norm":  # of the whole objective: reported where it may end a run
+        ends["target_gradient_norm"] = 1e-30
+    numbers = num_updates if isinstance(num_updates, dict) else dict.fromkeys(methods, num_updates)
+    found = []
+    for number in dict.fromkeys(numbers.values()):
+        alike = {name: take for name, take in takes.items() if numbers[name] == number}
+        found += ja.sweep(problem, times, alike, {"learning_rate": list(grid)}, num_updates=number, **ends).rows()
     keys = ("method", "learning_rate", "seed")
-    rows = [{key: row[key] for key in keys} | {f"final_{metric}": row[metric]} for row in found.rows()]
+    rows = [{key: row[key] for key in keys} | {f"final_{metric}": row[metric]} for row in found]
     write(out / "tuning.csv", rows)
     return {name: best_rate(pick(rows, method=name), f"final_{metric}") for name in methods}
 
@@ -168,43 +187,37 @@ def draw_tuning(path: Path, names=None, ax=None, chosen=None):
     return figure
 
 
-def write_summary(table, out: Path, metric, levels, title) -> None:
-    """README.md of the results folder: what was reached when, with 95 % intervals over seeds."""
-    lines = [f"# {title}", "", "![overview](overview.svg)", ""]
-    for level in levels:
-        lines += [
-            f"Where each method first has {metric.replace('_', ' ')} {level:g} (mean ± half a 95 % interval):",
-            "",
-        ]
-        lines += ["| method | simulated seconds | updates | gradients |", "|---|---|---|---|"]
-        for method in table.methods:
-            cells = []
-            for axis in ("time", "update", "gradients"):
-                reached = table.reach(method, level, of=metric, against=axis)
-                missed = int(np.isnan(reached).sum())
-                cells.append(plus_minus(reached) if not missed else f"missed by {missed} of {len(reached)} seeds")
-            lines.append(f"| {method} | {' | '.join(cells)} |")
-        lines.append("")
-    seconds = table.spec["until"]
-    lines += [
-        f"At the end, after {seconds:g} simulated seconds:",
-        "",
-        "| method | learning rate | updates | gradients arrived | mean delay | final |",
-    ]
-    lines += ["|---|---|---|---|---|---|"]
+# ------------------------------------------------------------------- pages of a comparison
+
+
+def reached(table, metric, level) -> str:
+    """What each method had spent when it first reached a level of a metric: a table."""
+    heads, rows = ["method", "simulated seconds", "updates", "gradients"], []
+    for method in table.methods:
+        cells = []
+        for axis in ("time", "update", "gradients"):
+            found = table.reach(method, level, of=metric, against=axis)
+            missed = int(np.isnan(found).sum())
+            cells.append(plus_minus(found) if not missed else f"missed by {missed} of {len(found)} seeds")
+        rows.append([method, *cells])
+    return markdown(heads, rows)
+
+
+def ended(table, metric) -> str:
+    """What each method did and where it came to: a table."""
+    heads, rows = ["method", "learning rate", "updates", "gradients arrived", "mean delay", "final"], []
     for method in table.methods:
         mean = lambda name: np.mean([run.summary[name] for run in table.of(method)])
         gradients = np.mean([run.columns["gradients"][-1] for run in table.of(method)])
-        counts = f"{mean('updates'):.0f} | {gradients:.0f} | {mean('mean_delay'):.1f}"
+        counts = [f"{mean('updates'):.0f}", f"{gradients:.0f}", f"{mean('mean_delay'):.1f}"]
         rate = table.spec["learning_rates"][method]
-        lines.append(f"| {method} | {rate:g} | {counts} | {plus_minus(table.final(method, metric))} |")
-    tuning = "; the learning rates' grid: `tuning.csv`" if (out / "tuning.csv").exists() else ""
-    versions = table.spec["versions"]
-    lines += [
-        "",
-        f"Made by `experiments/{table.spec['experiment']}.py` on {table.spec['device']} with jax {versions['jax']}.",
-    ]
-    lines += [
-        f"Numbers: `history.csv`, `runs.csv`; settings: `spec.json`; first seed's schedules: `schedule-*.npz`{tuning}."
-    ]
-    (out / "README.md").write_text("\n".join(lines) + "\n")
+        rows.append([method, f"{rate:g}", *counts, plus_minus(table.final(method, metric))])
+    return markdown(heads, rows)
+
+
+def apart(table, metric, one, other) -> str:
+    """Difference of the final metric, `one` minus `other`, paired by seed, with its interval, in words and numbers."""
+    mean, low, high = interval(table.final(one, metric) - table.final(other, metric))
+    more, less = ("worse", "better") if small_is_good(metric) else ("better", "worse")
+    word = more if low > 0 else less if high < 0 else "not to be told apart"
+    return f"{word}, {mean:+.2g} ({low:+.2g} to {high:+.2g})"

@@ -4,8 +4,8 @@ Claim     With workers of different speeds, asynchronous local SGD takes several
           seconds as rounds that wait for the slowest. Nesterov's momentum at every arrival loses what that brings;
           delayed Nesterov keeps it, and a little more with local steps in proportion to the speed (DyLU). At this
           size, and tuned, no momentum at all is better still.
-Command   python experiments/diloco.py                (tiny Shakespeare if JAXASGD_DATA has it, else an excerpt)
-Cost      about 2.5 minutes on 2 CPU cores (--tune: 5 more); --quick about 20 seconds (an excerpt, 2 seeds).
+Command   python experiments/diloco.py --tune         (tiny Shakespeare if JAXASGD_DATA has it, else an excerpt)
+Cost      about 8 minutes on 2 CPU cores (2.5 without --tune); --quick about 20 seconds (an excerpt, 2 seeds).
 Expected  After 1000 simulated seconds: test loss 2.50 in rounds, 2.40 with Nesterov at every arrival, 2.39 with delayed
           Nesterov, 2.37 with DyLU, 2.28 with outer SGD; 1200 gradients in rounds, some 4000 without.
 
@@ -21,8 +21,9 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import tyro
-from common import tuned, write_summary
+from common import apart, draw_tuning, ended, experiment, reached, tuned
 
 import jaxasgd as ja
 
@@ -51,10 +52,11 @@ class Options:
     """A small version on an excerpt, for tests."""
     tune: bool = False
     """Measure the grid of outer learning rates first, and use the best of each method."""
+    redraw: bool = False
+    """Only the figures and the page, from the numbers there are."""
 
 
-def main(options: Options):
-    ja.results.prepare(options.out, overwrite=True)
+def measure(options: Options):
     text = ja.problems.text(prefer="excerpt") if options.quick else ja.problems.text()
     sizes = {"width": 16, "depth": 1, "context": 16} if options.quick else {"width": 32, "depth": 2, "context": 32}
     problem = ja.problems.transformer(text, heads=2, batch_size=8, shards=len(SECONDS), **sizes)
@@ -68,17 +70,44 @@ def main(options: Options):
     table = ja.compare(problem, times, methods, until=until, seeds=seeds, points=4 if options.quick else 40)
     table.spec.update(experiment="diloco", data=text.name, learning_rates=rates)
     table.save(options.out, overwrite=True)
-    shown = {"tinyshakespeare": "Tiny Shakespeare"}.get(text.name, "An excerpt of tiny Shakespeare")
-    title = f"{shown}: character transformer, 4 workers (0.58 ... 3.33 s a step), {seeds} seeds"
-    shown_first = ("synchronous DiLoCo", "delayed Nesterov, DyLU")
-    figure = ja.plot.overview(table, of="test_loss", title=title, timelines=shown_first)
-    if not options.quick:
-        figure.axes[0].set_ylim(2.1, 3.1)  # the panels of a row share it
-    ja.plot.save(figure, options.out / "overview.svg")
-    write_summary(table, options.out, "test_loss", (2.6, 2.4), title)
     print(table)
-    print(f"\nThe figure: {options.out / 'overview.svg'}")
+
+
+def title(table) -> str:
+    text = {"tinyshakespeare": "Tiny Shakespeare"}.get(table.spec["data"], "An excerpt of tiny Shakespeare")
+    return f"{text}: character transformer, 4 workers (0.58 ... 3.33 s a step), {len(table.spec['seeds'])} seeds"
+
+
+def figures(out: Path) -> dict:
+    table = ja.results.load(out)
+    first = ("synchronous DiLoCo", "delayed Nesterov, DyLU")
+    figure = ja.plot.overview(table, of="test_loss", title=title(table), timelines=first)
+    if table.spec["until"] > 100:
+        figure.axes[0].set_ylim(2.1, 3.1)  # the panels of a row share it
+    grid, names = out / "tuning.csv", ja.plot.published(table)
+    more = {"tuning.svg": draw_tuning(grid, names, chosen=table.spec["learning_rates"])} if grid.exists() else {}
+    return {"overview.svg": figure} | more
+
+
+def values(out: Path) -> dict:
+    table = ja.results.load(out)
+    against = lambda one, other: apart(table, "test_loss", one, other)
+    local = lambda method: np.mean([run.columns["gradients"][-1] for run in table.of(method)])
+    return {
+        "title": title(table),
+        "first": reached(table, "test_loss", 2.6),
+        "second": reached(table, "test_loss", 2.4),
+        "ended": ended(table, "test_loss"),
+        "until": f"{table.spec['until']:g}",
+        "steps": f"{local('asynchronous, Nesterov') / local('synchronous DiLoCo'):.1f}",
+        "nesterov": against("asynchronous, Nesterov", "synchronous DiLoCo"),
+        "delayed": against("delayed Nesterov", "asynchronous, Nesterov"),
+        "dylu": against("delayed Nesterov, DyLU", "delayed Nesterov"),
+        "plain": against("asynchronous, outer SGD", "delayed Nesterov, DyLU"),
+        "tuning": "![outer learning rates](tuning.svg)\n\n" if (out / "tuning.csv").exists() else "",
+    }
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    options = tyro.cli(Options, description=__doc__)
+    experiment(__file__, options, measure, figures, values)

@@ -3,7 +3,7 @@
 Claim     In a pipeline that is never drained the gradient of an early stage is for weights that are many updates old.
           With momentum that costs a small transformer much of what it would learn in as many updates, at any learning
           rate; predicting the weights, or compensating the late gradients, gives a part of it back.
-Command   python experiments/pipeline.py              (tiny Shakespeare if JAXASGD_DATA has it, else an excerpt)
+Command   python experiments/pipeline.py --tune       (tiny Shakespeare if JAXASGD_DATA has it, else an excerpt)
 Cost      about 6 minutes on 2 CPU cores (--tune: 10 more); --quick about 30 seconds (an excerpt, 2 seeds).
 Expected  After 2000 updates: test loss 2.26 without delays, 2.58 with those of PipeDream, 2.52 with spike compensation,
           2.50 with weight prediction or both; 2.61 with asynchronous Nesterov. The best learning rates with delays
@@ -24,12 +24,12 @@ from pathlib import Path
 
 import jax
 import tyro
-from common import tuned, write_summary
+from common import apart, draw_tuning, ended, experiment, reached, tuned
 
 import jaxasgd as ja
 
 BETA = 0.9
-GRID = [0.003, 0.01, 0.03, 0.1, 0.3, 1.0]
+GRID = [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0]
 
 
 def methods_for(stages, number):
@@ -61,10 +61,11 @@ class Options:
     """A small version on an excerpt, for tests."""
     tune: bool = False
     """Measure the grid of learning rates first, and use the best of each method."""
+    redraw: bool = False
+    """Only the figures and the page, from the numbers there are."""
 
 
-def main(options: Options):
-    ja.results.prepare(options.out, overwrite=True)
+def measure(options: Options):
     text = ja.problems.text(prefer="excerpt") if options.quick else ja.problems.text()
     sizes = {"width": 16, "depth": 1, "context": 16} if options.quick else {"width": 32, "depth": 3, "context": 32}
     problem = ja.problems.transformer(text, heads=2, batch_size=8, **sizes)
@@ -80,16 +81,43 @@ def main(options: Options):
     table = ja.compare(problem, times, made, until=until, seeds=seeds, points=4 if options.quick else 40)
     table.spec.update(experiment="pipeline", data=text.name, learning_rates=rates)
     table.save(options.out, overwrite=True)
-    shown = {"tinyshakespeare": "Tiny Shakespeare"}.get(text.name, "An excerpt of tiny Shakespeare")
-    title = f"{shown}: character transformer in {number} pipeline stages, {seeds} seeds"
-    figure = ja.plot.overview(table, of="test_loss", title=title, timelines=("no delays", "PipeDream"))
-    if not options.quick:
-        figure.axes[0].set_ylim(2.1, 3.1)  # the panels of a row share it
-    ja.plot.save(figure, options.out / "overview.svg")
-    write_summary(table, options.out, "test_loss", (2.5, 2.3), title)
     print(table)
-    print(f"\nThe figure: {options.out / 'overview.svg'}")
+
+
+def title(table) -> str:
+    text = {"tinyshakespeare": "Tiny Shakespeare"}.get(table.spec["data"], "An excerpt of tiny Shakespeare")
+    stages, seeds = table.spec["num_workers"], len(table.spec["seeds"])
+    return f"{text}: character transformer in {stages} pipeline stages, {seeds} seeds"
+
+
+def figures(out: Path) -> dict:
+    table = ja.results.load(out)
+    figure = ja.plot.overview(table, of="test_loss", title=title(table), timelines=("no delays", "PipeDream"))
+    if table.spec["until"] > 100:
+        figure.axes[0].set_ylim(2.1, 3.1)  # the panels of a row share it
+    grid, names = out / "tuning.csv", ja.plot.published(table)
+    more = {"tuning.svg": draw_tuning(grid, names, chosen=table.spec["learning_rates"])} if grid.exists() else {}
+    return {"overview.svg": figure} | more
+
+
+def values(out: Path) -> dict:
+    table = ja.results.load(out)
+    against = lambda one, other: apart(table, "test_loss", one, other)
+    return {
+        "title": title(table),
+        "first": reached(table, "test_loss", 2.5),
+        "second": reached(table, "test_loss", 2.3),
+        "ended": ended(table, "test_loss"),
+        "until": f"{table.spec['until']:g}",
+        "delays": against("PipeDream", "no delays"),
+        "spikes": against("spike compensation", "PipeDream"),
+        "weights": against("weight prediction", "PipeDream"),
+        "both": against("both", "PipeDream"),
+        "nesterov": against("asynchronous Nesterov", "PipeDream"),
+        "tuning": "![learning rates](tuning.svg)\n\n" if (out / "tuning.csv").exists() else "",
+    }
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    options = tyro.cli(Options, description=__doc__)
+    experiment(__file__, options, measure, figures, values)

@@ -40,12 +40,14 @@ def dispatch(argv) -> int:
         import tyro
     except ImportError as error:
         raise ImportError('the command needs tyro: pip install "jaxasgd[cli]"') from error
-    from . import recordings
-    from .options import EXAMPLES, PLAN_EXAMPLES, RECORD_EXAMPLES, Compare, List, Plan, Plot, Record, Replay
+    from . import recordings, reproduction
+    from .examples import EXAMPLES, PLAN_EXAMPLES, RECORD_EXAMPLES
+    from .options import Compare, List, Plan, Plot, Record, Replay, Reproduce
 
     told = {Compare: compare, Plan: advise}
     commands = {command: lambda said, does=does: does(said, argv) for command, does in told.items()}
     commands |= {Record: recordings.record, Replay: recordings.replay, List: show, Plot: draw}
+    commands[Reproduce] = reproduction.reproduce
     examples = {"compare": EXAMPLES, "plan": PLAN_EXAMPLES, "record": RECORD_EXAMPLES}
     try:
         said = tyro.extras.subcommand_cli_from_dict(

@@ -15,7 +15,7 @@ import jaxasgd as ja
 from jaxasgd import advice, building, cli
 
 pytest.importorskip("tyro", reason="the command is made with tyro")
-from jaxasgd import options
+from jaxasgd import examples, options
 
 TINY = "compare --dim 4 --workers 3 --seeds 2 --until 6 --learning-rate 0.2 --methods "
 
@@ -57,7 +57,7 @@ def test_help_teaches(say):
         assert code == 0 and not error
         assert "\x1b" not in text and "None" not in text  # plain where nobody watches; every default in words
     text, plan = say("compare --help")[1], say("plan --help")[1]
-    assert text.endswith(options.EXAMPLES) and plan.endswith(options.PLAN_EXAMPLES)
+    assert text.endswith(examples.EXAMPLES) and plan.endswith(examples.PLAN_EXAMPLES)
     text += plan
     groups = (options.ProblemOptions, options.ClockOptions, options.RunOptions, options.OutputOptions, options.Plan)
     for group in groups:
@@ -140,7 +140,7 @@ def test_folder_by_default_and_quiet(say):
     assert say(TINY + "asgd --quiet --overwrite") == (0, "", "")
 
 
-@pytest.mark.parametrize("line", options.EXAMPLES.replace("\\\n", " ").split("\n    ")[1:])
+@pytest.mark.parametrize("line", examples.EXAMPLES.replace("\\\n", " ").split("\n    ")[1:])
 def test_examples_of_the_help(say, monkeypatch, line):
     """As they stand in the help, but run on two samples, for 3 updates."""
     whole, line = ja.compare, line.split("\n")[0].removeprefix("jaxasgd ")
@@ -218,7 +218,7 @@ def test_plan_without_matplotlib(say, monkeypatch):
     assert code == 0 and 'pip install "jaxasgd[plot]"' in out and not list(Path("results").rglob("*.svg"))
 
 
-@pytest.mark.parametrize("line", options.PLAN_EXAMPLES.split("\n    ")[1:])
+@pytest.mark.parametrize("line", examples.PLAN_EXAMPLES.split("\n    ")[1:])
 def test_examples_of_plan(say, line):
     write_steps()
     assert say(line.split("\n")[0].removeprefix("jaxasgd "))[::2] == (0, "")

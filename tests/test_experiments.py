@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,7 @@ LONG = {
     "bench_scan.py",
     "bench_all.py",
 }
-SHARED = {"common.py", "bench.py", "bench_figure.py"}  # no scripts
+SHARED = {"common.py", "bench.py", "bench_figure.py", "gallery.py"}  # no scripts
 LOOPS = ["loop_plain.py", "loop_flax.py", "loop_equinox.py"]  # they print
 
 
@@ -89,6 +90,23 @@ def test_every_script_is_listed_and_has_its_header():
         text = (ROOT / "experiments" / name).read_text()
         assert f"`{name}`" in index
         assert all(f"\n{word} " in text for word in ("Claim", "Command", "Cost", "Expected"))
+
+
+@pytest.mark.parametrize("made", sorted((ROOT / "results").glob("*/made.json")), ids=lambda path: path.parent.name)
+def test_a_page_says_what_its_numbers_say(made, monkeypatch):
+    """The committed page is the script's text with the numbers of the committed files, and nothing else."""
+    monkeypatch.syspath_prepend(ROOT / "experiments")
+    common, script = import_module("common"), ROOT / "experiments" / f"{made.parent.name}.py"
+    text = common.page(script, made.parent, import_module(script.stem).values)
+    assert (made.parent / "README.md").read_text() == text
+
+
+def test_the_gallery_is_up_to_date(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "experiments")
+    page = import_module("gallery").gallery()
+    assert (ROOT / "results" / "README.md").read_text() == page, "make gallery"
+    links = re.findall(r'(?:\]\(|href="|src=")([^)"]+)', page)
+    assert len(links) > 30 and all((ROOT / "results" / link).exists() for link in links)
 
 
 @pytest.mark.parametrize("folder", ja.results.listing(ROOT / "results"), ids=lambda p: str(p.relative_to(ROOT)))

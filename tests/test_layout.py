@@ -20,7 +20,7 @@ ALLOWED = [  # the first that fits; standard library and the package itself alwa
     (r"results\.py", HOST | {"jax"}),
     (r"(plot|portrait|histograms|lateness|figures|advice_figure)\.py", HOST | {"matplotlib"}),
     (r"progress\.py", {"tqdm"}),
-    (r"(cli|building|options|listing|__main__)\.py", {"tyro", "jax", "numpy"}),
+    (r"(cli|building|options|examples|listing|reproduction|__main__)\.py", {"tyro", "jax", "numpy"}),
     (r"(rules|work|methods)/.*", DEVICE),
     (r"problems/data\.py", {"numpy", "sklearn"}),
     (r"problems/texts\.py", NUMPY),

@@ -14,7 +14,7 @@ import jaxasgd as ja
 from jaxasgd import building, cli, recordings
 
 pytest.importorskip("tyro", reason="the command is made with tyro")
-from jaxasgd import options
+from jaxasgd import examples, options
 
 RECORD = "record --dim 4 --workers 3 --updates 40 --method asgd --learning-rate 0.1"
 
@@ -112,7 +112,7 @@ def test_interrupted(say, monkeypatch):
 
 def test_help_teaches(say):
     code, record, error = say("record --help")
-    assert code == 0 and not error and record.endswith(options.RECORD_EXAMPLES)
+    assert code == 0 and not error and record.endswith(examples.RECORD_EXAMPLES)
     replay = say("replay --help")[1]
     assert all(word in say("--help")[1] for word in ("record", "replay"))
     told = {record: (options.LiveOptions, options.RecordOutput), replay: (options.ReplayProblem, options.Replay)}
@@ -125,7 +125,7 @@ def test_help_teaches(say):
                     assert f"    {field.name}: " in group.__doc__
 
 
-@pytest.mark.parametrize("line", options.RECORD_EXAMPLES.split("\n    ")[1:])
+@pytest.mark.parametrize("line", examples.RECORD_EXAMPLES.split("\n    ")[1:])
 def test_examples_of_the_help(say, line):
     if "replay" in line:
         say(RECORD)
