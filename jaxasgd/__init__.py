@@ -5,6 +5,7 @@ A clock and a policy make a `Schedule` (who arrives when, what it had read); a p
 
 from . import fanout, methods, plot, policies, problems, results, rules, runtimes, schedules, statistics, times, work
 from .advice import plan_cluster
+from .checkpoints import Checkpoint
 from .cluster import ClusterPlan
 from .comparison import Comparison, compare
 from .engine import History, Status, run
@@ -20,6 +21,7 @@ from .sweeps import sweep
 __version__ = "0.1.0"
 
 __all__ = [
+    "Checkpoint",
     "ClusterPlan",
     "Comparison",
     "Decision",

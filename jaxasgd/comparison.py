@@ -8,12 +8,14 @@ from collections.abc import Iterator, Mapping
 import jax
 import numpy as np
 
+from .checkpoints import checkpoint as checkpoint_of
 from .checks import real, shown, whole
-from .engine import Status, check_key, check_problem, prepare, run
+from .engine import check_key, check_problem, prepare, run
+from .history import WORDS, Status
 from .methods import Method
 from .planning import align, plan
 from .progress import bar
-from .results import AXES, Comparison, Run, environment
+from .results import AXES, Comparison, Run, environment, folder_names
 from .simulation import check_times, simulate
 from .widths import best_waves
 
@@ -32,6 +34,7 @@ def compare(
     reads="after",
     target_loss=None,
     target_gradient_norm=None,
+    checkpoint=None,
     progress=None,
 ) -> Comparison:
     """Run every method with every seed on the same clock.
@@ -49,10 +52,13 @@ def compare(
         key: a JAX key; `jax.random.key(0)` by default.
         points: number of looks at each run. evaluate: or when to look, as in `plan`.
         reads, target_loss, target_gradient_norm: as in `simulate` and `run`.
+        checkpoint: a folder, or a `Checkpoint`: every run saves itself in a folder below, `method/seed`, and the same
+            call goes on from there after it was stopped or killed; what is finished is not computed again.
         progress: show a bar; None: if it takes long and standard error is a terminal.
 
     Returns:
-        A `Comparison`; print it for a table, `.plot("time")` it, `.save("results/mine")` it.
+        A `Comparison`; print it for a table, `.plot("time")` it, `.save("results/mine")` it. Ctrl-C ends it at the
+        next evaluation with the runs that are finished (`spec["complete"]` is False), if any is.
 
     Example:
         >>> import jaxasgd as ja
@@ -82,6 +88,8 @@ def compare(
     whole("points", points, 1, hint=": looks at each run")
     key = jax.random.key(0) if key is None else key
     check_key(key)
+    saved = checkpoint_of(checkpoint)
+    places = folder_names(methods) if saved else {}
     check_times(times)
     if evaluate is None:
         evaluate = np.linspace(0, until, points + 1) if until is not None else max(1, num_updates // points)
@@ -93,26 +101,28 @@ def compare(
     waves = {name: best_waves(problem, schedules[name], method) for name, method in bound.items()}
     for name, method in bound.items():  # what is wrong with the last one is found before the first has run
         prepare(problem, plan(schedules[name], evaluate=evaluate, **waves[name]), method)
+    complete = True
     with bar(progress, total=len(methods) * len(seeds), unit="run") as show:
-        for name, method in bound.items():
-            made = [schedules[name], *(play(method, seed) for seed in seeds[1:])]
-            plans = align([plan(schedule, evaluate=evaluate, **waves[name]) for schedule in made])
-            for seed, schedule, one in zip(seeds, made, plans, strict=True):
-                history = run(
-                    problem,
-                    one,
-                    method,
-                    key=jax.random.fold_in(key, seed),
-                    target_loss=target_loss,
-                    target_gradient_norm=target_gradient_norm,
-                    progress=False,
-                )
-                columns = {axis: getattr(history, axis) for axis in AXES} | {"loss": history.loss} | history.metrics
-                status = {Status.OK: "finished", Status.TARGET: "target", Status.DIVERGED: "diverged"}[
-                    int(history.status)
-                ]
-                runs.append(Run(name, seed, status, int(history.ended), columns, schedule.summary()))
-                show(len(runs))
+        for name, method, seed, schedule, one in members(bound, seeds, schedules, play, evaluate, waves):
+            history = run(
+                problem,
+                one,
+                method,
+                key=jax.random.fold_in(key, seed),
+                target_loss=target_loss,
+                target_gradient_norm=target_gradient_norm,
+                checkpoint=saved and saved.below(places[name], seed),
+                progress=False,
+            )
+            if history.status == Status.STOPPED:
+                complete = False
+                break
+            columns = {axis: getattr(history, axis) for axis in AXES} | {"loss": history.loss} | history.metrics
+            status = WORDS[Status(int(history.status))]
+            runs.append(Run(name, seed, status, int(history.ended), columns, schedule.summary()))
+            show(len(runs))
+    if not runs:
+        raise KeyboardInterrupt
     spec = {
         "problem": problem.describe(),
         "methods": {name: {"name": m.name, **m.info, **m.policy.info} for name, m in bound.items()},
@@ -123,7 +133,17 @@ def compare(
         "seeds": seeds,
         "reads": reads,
         "targets": {"loss": target_loss, "gradient_norm": target_gradient_norm},
+        "complete": complete,
         "wall_seconds": round(time.perf_counter() - began, 1),
         **environment(),
     }
     return Comparison(runs, schedules, spec)
+
+
+def members(bound, seeds, schedules, play, evaluate, waves):
+    """Every run that is to be made: `(name, method, seed, schedule, plan)`; the plans of a method share a program."""
+    for name, method in bound.items():
+        made = [schedules[name], *(play(method, seed) for seed in seeds[1:])]
+        plans = align([plan(schedule, evaluate=evaluate, **waves[name]) for schedule in made])
+        for seed, schedule, one in zip(seeds, made, plans, strict=True):
+            yield name, method, seed, schedule, one

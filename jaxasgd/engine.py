@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import enum
-import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,61 +13,19 @@ import numpy as np
 from . import program
 from .cells import AS_SENT
 from .cells import checked as cells_as
+from .checkpoints import checkpoint as checkpoint_of
 from .checks import real, shown
+from .eager import eager_run, look_at, look_with_norm
+from .history import History, Status, judge
 from .methods.base import Method
 from .parts import trace_parts
-from .planning import ARRAYS, TRAITS, Plan, plan
+from .planning import Plan, plan
 from .policies import asgd
 from .problems.base import Problem
-from .progress import bar
 from .schedule import Schedule
 from .widths import best_waves
 
-
-class Status(enum.IntEnum):
-    """How a run ended."""
-
-    OK = 0
-    TARGET = 1  # a target was reached
-    DIVERGED = 2  # the loss was no finite number any more
-
-
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["time", "update", "gradients", "loss", "metrics", "params", "status", "ended"],
-    meta_fields=[],
-)
-@dataclass(frozen=True, eq=False)
-class History:
-    """What came of a run: one entry per evaluation, and the final parameters.
-
-    Attributes:
-        time: seconds of the run's clock (f8 on the host; f4 where the run was traced without x64).
-        update: updates so far. gradients: work units that had arrived so far, discarded ones too.
-        loss: the whole objective. metrics: name -> array, what else the problem reports.
-        params: final parameters.
-        status: an int: `Status.OK`, `Status.TARGET` or `Status.DIVERGED`.
-        ended: the update at whose evaluation the run ended; an eager run's entries stop there.
-    """
-
-    time: Any
-    update: Any
-    gradients: Any
-    loss: Any
-    metrics: dict[str, Any]
-    params: Any
-    status: Any
-    ended: Any
-
-    def __str__(self):
-        """The outcome in words."""
-        if np.ndim(self.status):
-            names = ", ".join(f"{int((np.asarray(self.status) == s).sum())} {s.name.lower()}" for s in Status)
-            return f"{np.size(self.status)} runs: {names}"
-        word = {Status.OK: "finished", Status.TARGET: "target reached", Status.DIVERGED: "diverged"}[
-            Status(int(self.status))
-        ]
-        return f"{word} at update {int(self.ended)}, {float(self.time[-1]):.6g} s, loss {float(self.loss[-1]):.6g}"
+__all__ = ["History", "Status", "eager_run", "judge", "look_at", "look_with_norm", "run"]
 
 
 def run(
@@ -86,6 +41,7 @@ def run(
     devices=None,
     cell_dtype=None,
     cell_memory=None,
+    checkpoint=None,
     progress=None,
 ) -> History:
     """Train on a schedule: every row's gradient at the version its worker had read, every update by the rule.
@@ -111,10 +67,13 @@ def run(
             gradients at rounded parameters (the server's own are not). None: as it is, which is exact.
         cell_memory: "pinned_host" keeps it in the host's memory, where the device has that; with width 1 and outside of
             `jit` and `vmap`. None: in the device's.
+        checkpoint: a folder, or a `Checkpoint`: the run saves itself there, and the same call goes on from it, bit for
+            bit, after it was stopped or killed. Outside of `jit` and `vmap`.
         progress: show a progress bar; None: if the run is long and standard error is a terminal.
 
     Returns:
-        A `History`. A diverged run is a result: `status` says so, and `ended` at which update.
+        A `History`. A diverged run is a result: `status` says so, and `ended` at which update. So is one that was
+        stopped: Ctrl-C ends an eager run at its next evaluation (a second one raises at once).
 
     Raises:
         ValueError: before anything is compiled; it says the rule, the value received and the remedy.
@@ -129,6 +88,7 @@ def run(
         (True, 'finished at update 200')
     """
     check_key(key)
+    checkpoint = checkpoint_of(checkpoint)
     devices = None if devices is None else check_devices(devices)
     cells = cells_as(cell_dtype, cell_memory, (devices or jax.devices())[0])
     if cells.memory:
@@ -156,8 +116,11 @@ def run(
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((made, problem, key, consts))):
         if cells.memory:
             raise ValueError("cells in another memory are for a run outside of jit and vmap: leave cell_memory out.")
+        if checkpoint is not None:
+            raise ValueError("a run saves itself outside of jit and vmap only: leave checkpoint out.")
         return traced_run(parts, made, problem, key, consts, look, targets)
-    return eager_run(parts, made, problem, key, consts, look, targets, progress)
+    how = {"checkpoint": checkpoint, "stoppable": True}
+    return eager_run(parts, made, problem, key, consts, look, targets, progress, **how)
 
 
 def prepare(problem, made: Plan, rule, devices=None, cells=AS_SENT):
@@ -245,75 +208,9 @@ def check_devices(devices) -> tuple:
     return devices
 
 
-# ------------------------------------------------------------------- looks
-
-
-def look_at(problem, params):
-    return problem.evaluate(params)
-
-
-def look_with_norm(problem, params):
-    squares = [jnp.vdot(g, g).real for g in jax.tree.leaves(problem.gradient(params))]
-    return problem.evaluate(params) | {"gradient_norm": jnp.sqrt(sum(squares))}
-
-
-compiled_look = jax.jit(
-    lambda look, problem, cells, cell, params: look(problem, program.take(cells, cell) if params is None else params),
-    static_argnums=0,
-)
-compiled_take = jax.jit(program.take)
-
-
-def judge(loss, norm, targets, xp):
-    """Where a run ended, from its looks: `(status, index)`; the first look that ends it counts."""
-    target_loss, target_norm = targets
-    reached = xp.zeros(loss.shape, bool)
-    if target_loss is not None:
-        reached = reached | (loss <= target_loss)
-    if target_norm is not None:
-        reached = reached | (norm <= target_norm)
-    bad = ~xp.isfinite(loss)
-    over = bad | reached
-    last = xp.where(over.any(), xp.argmax(over), len(loss) - 1)
-    status = xp.where(bad[last], int(Status.DIVERGED), xp.where(reached[last], int(Status.TARGET), int(Status.OK)))
-    return status, last
-
-
 def traced_run(parts, made, problem, key, consts, look, targets) -> History:
     params, looks = program.compiled_whole(parts, made, problem, key, consts, look)
     status, last = judge(looks["loss"], looks.get("gradient_norm"), targets, jnp)
     times = (jnp.asarray(getattr(made, name)) for name in ("time", "update", "gradients"))
     loss = looks.pop("loss")
     return History(*times, loss, looks, params, status, jnp.asarray(made.update)[last])
-
-
-def eager_run(parts, made, problem, key, consts, look, targets, progress) -> History:
-    bounds, cells = np.asarray(made.bounds).tolist(), np.asarray(made.cells)
-    clock = {name: np.asarray(getattr(made, name)) for name in ("time", "update", "gradients")}
-    on_device = {name: jax.tree.map(jnp.asarray, getattr(made, name)) for name in ("rows", "tags", "waves")}
-    lean = replace(made, **(dict.fromkeys(ARRAYS) | on_device))
-    # what samples depend on, and no more: drawing them is compiled once for all rules and policies
-    who = {name: lean.rows[name] for name in program.WHO}
-    alike = dict.fromkeys(TRAITS, True)
-    numbers = replace(lean, rows=who, tags={}, num_cells=0, **alike)
-    carry = program.compiled_start(parts, lean, problem, key, consts)
-    carry = carry._replace(cells=parts.cells.moved(carry.cells, program.table_rows(lean)))
-    looks, status, e = [], Status.OK, 0
-    with bar(progress, total=int(clock["update"][-1]), unit="update") as show:
-        for e in range(len(bounds)):
-            for begin in range(bounds[e - 1], bounds[e], made.block) if e else ():
-                samples = program.compiled_draw(numbers, problem, key, begin)
-                number = min(made.block, bounds[e] - begin)
-                carry = program.compiled_block(parts, lean, problem, consts, carry, samples, begin, number)
-            seen = compiled_look(look, problem, carry.cells, cells[e], carry.params)
-            looks.append({name: np.asarray(value) for name, value in seen.items()})
-            show(int(clock["update"][e]), time=float(clock["time"][e]), loss=float(looks[-1]["loss"]))
-            norm = looks[-1].get("gradient_norm", math.nan)
-            status, _ = judge(looks[-1]["loss"][None], np.asarray(norm)[None], targets, np)
-            if status != Status.OK:
-                break
-    params = compiled_take(carry.cells, cells[e]) if carry.params is None else carry.params
-    stacked = {name: np.stack([look[name] for look in looks]) for name in looks[0]}
-    loss = stacked.pop("loss")
-    clock = (column[: e + 1] for column in clock.values())
-    return History(*clock, loss, stacked, params, np.int32(status), np.int32(made.update[e]))

@@ -158,14 +158,19 @@ def table(comparison) -> str:
 # ------------------------------------------------------------------- files
 
 
-def file_names(methods) -> dict[str, str]:
-    """A file for each method's schedule, different for different names."""
+def folder_names(methods) -> dict[str, str]:
+    """A name for files of each method, different for different names."""
     names = {}
     for method in methods:
-        stem = "schedule-" + re.sub(r"[^A-Za-z0-9_.]+", "-", method).strip("-")
-        tries = (f"{stem}{i or ''}.npz" for i in range(len(names) + 1))
+        stem = re.sub(r"[^A-Za-z0-9_.]+", "-", method).strip("-") or "method"
+        tries = (f"{stem}{i or ''}" for i in range(len(names) + 1))
         names[method] = next(name for name in tries if name not in names.values())
     return names
+
+
+def file_names(methods) -> dict[str, str]:
+    """A file for each method's schedule."""
+    return {method: f"schedule-{name}.npz" for method, name in folder_names(methods).items()}
 
 
 def save(comparison: Comparison, folder, *, overwrite=False) -> Path:

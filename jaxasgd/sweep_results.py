@@ -10,10 +10,8 @@ from typing import Any
 import numpy as np
 
 from .checks import shown
-from .engine import Status
+from .history import WORDS, Status
 from .results import AXES, Comparison, Run, interval
-
-WORDS = {Status.OK: "finished", Status.TARGET: "target", Status.DIVERGED: "diverged"}
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,6 +20,7 @@ ALLOWED = [  # the first that fits; standard library and the package itself alwa
     (r"results\.py", HOST | {"jax"}),
     (r"(plot|portrait|histograms|lateness|figures|advice_figure)\.py", HOST | {"matplotlib"}),
     (r"progress\.py", {"tqdm"}),
+    (r"checkpoints\.py", {"jax", "numpy", "orbax"}),
     (r"(cli|building|options|examples|listing|reproduction|__main__)\.py", {"tyro", "jax", "numpy"}),
     (r"(rules|work|methods)/.*", DEVICE),
     (r"problems/data\.py", {"numpy", "sklearn"}),
@@ -29,7 +30,7 @@ ALLOWED = [  # the first that fits; standard library and the package itself alwa
     (r".*", DEVICE),
 ]
 # never imported at the top of a module
-LAZY = {"matplotlib", "flax", "sklearn", "tyro", "tqdm", "ray", "psutil", "scipy", "pandas"}
+LAZY = {"matplotlib", "flax", "sklearn", "tyro", "tqdm", "ray", "psutil", "scipy", "pandas", "orbax"}
 HOST_ONLY = re.compile(
     r"(schedule|simulation|arrivals|fleet|recording|planning|waves|columns|formats|schedules|statistics|traces)\.py|"
     r"(advice|cluster|complexity)\.py|(policies|times)/.*"

@@ -1,0 +1,75 @@
+"""What came of a run, and how it ended."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+
+class Status(enum.IntEnum):
+    """How a run ended."""
+
+    OK = 0
+    TARGET = 1  # a target was reached
+    DIVERGED = 2  # the loss was no finite number any more
+    STOPPED = 3  # by Ctrl-C, at an evaluation
+
+
+#: How a run ended, in a word: in tables and files.
+WORDS = {Status.OK: "finished", Status.TARGET: "target", Status.DIVERGED: "diverged", Status.STOPPED: "stopped"}
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["time", "update", "gradients", "loss", "metrics", "params", "status", "ended"],
+    meta_fields=[],
+)
+@dataclass(frozen=True, eq=False)
+class History:
+    """What came of a run: one entry per evaluation, and the final parameters.
+
+    Attributes:
+        time: seconds of the run's clock (f8 on the host; f4 where the run was traced without x64).
+        update: updates so far. gradients: work units that had arrived so far, discarded ones too.
+        loss: the whole objective. metrics: name -> array, what else the problem reports.
+        params: final parameters.
+        status: an int: `Status.OK`, `Status.TARGET`, `Status.DIVERGED` or (eager runs, by Ctrl-C) `Status.STOPPED`.
+        ended: the update at whose evaluation the run ended; an eager run's entries stop there.
+    """
+
+    time: Any
+    update: Any
+    gradients: Any
+    loss: Any
+    metrics: dict[str, Any]
+    params: Any
+    status: Any
+    ended: Any
+
+    def __str__(self):
+        """The outcome in words."""
+        if np.ndim(self.status):
+            names = ", ".join(f"{int((np.asarray(self.status) == s).sum())} {s.name.lower()}" for s in Status)
+            return f"{np.size(self.status)} runs: {names}"
+        word = WORDS[Status(int(self.status))].replace("target", "target reached")
+        return f"{word} at update {int(self.ended)}, {float(self.time[-1]):.6g} s, loss {float(self.loss[-1]):.6g}"
+
+
+def judge(loss, norm, targets, xp):
+    """Where a run ended, from its looks: `(status, index)`; the first look that ends it counts."""
+    target_loss, target_norm = targets
+    reached = xp.zeros(loss.shape, bool)
+    if target_loss is not None:
+        reached = reached | (loss <= target_loss)
+    if target_norm is not None:
+        reached = reached | (norm <= target_norm)
+    bad = ~xp.isfinite(loss)
+    over = bad | reached
+    last = xp.where(over.any(), xp.argmax(over), len(loss) - 1)
+    status = xp.where(bad[last], int(Status.DIVERGED), xp.where(reached[last], int(Status.TARGET), int(Status.OK)))
+    return status, last
