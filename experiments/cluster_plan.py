@@ -21,7 +21,6 @@ squared norm is first below eps, at the learning rate best for it on the same se
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 from pathlib import Path
 from textwrap import fill
@@ -30,6 +29,7 @@ import jax
 import numpy as np
 import optax
 import tyro
+from common import read, write
 
 import jaxasgd as ja
 from jaxasgd import advice
@@ -52,25 +52,32 @@ class Options:
     """Runs of each method in real optimisation."""
     quick: bool = False
     """A small version, for tests."""
+    redraw: bool = False
+    """Only the figure and the page, from the numbers there are."""
 
 
 def main(options: Options):
-    ja.results.prepare(options.out, overwrite=True)
-    number, most = (4, 12) if options.quick else (26, 200)
-    rows = []
-    for i in range(number):
-        rows += simulated(i, most)
-        print(f"cluster {i}: {rows[-1]['workers']} workers, {rows[-1]['speeds']}, {rows[-1]['law']}", flush=True)
-    write(options.out / "clusters.csv", rows)
-    real = []
-    for name, steps in list(fleets().items())[: 1 if options.quick else None]:
-        for q in (20.0,) if options.quick else (0.1, 20.0):
-            real += optimised(name, steps, q, 2 if options.quick else options.seeds)
-    write(options.out / "optimisation.csv", real)
+    if not options.redraw:
+        ja.results.prepare(options.out, overwrite=True)
+        measured(options)
+    rows, real = read(options.out / "clusters.csv"), read(options.out / "optimisation.csv")
     example(options.out)
     ja.plot.save(draw(rows, real), options.out / "cluster_plan.svg")
     (options.out / "README.md").write_text(page(rows, real))
     print(f"\nThe figure: {options.out / 'cluster_plan.svg'}")
+
+
+def measured(options: Options):
+    number, most = (4, 12) if options.quick else (26, 200)
+    rows, real = [], []
+    for i in range(number):
+        rows += simulated(i, most)
+        print(f"cluster {i}: {rows[-1]['workers']} workers, {rows[-1]['speeds']}, {rows[-1]['law']}", flush=True)
+    write(options.out / "clusters.csv", rows, digits=5)
+    for name, steps in list(fleets().items())[: 1 if options.quick else None]:
+        for q in (20.0,) if options.quick else (0.1, 20.0):
+            real += optimised(name, steps, q, 2 if options.quick else options.seeds)
+    write(options.out / "optimisation.csv", real, digits=5)
 
 
 # ------------------------------------------------------------------- clusters
@@ -204,14 +211,6 @@ def example(out: Path):
     plan = advice.plan_cluster(out / "steps.csv", 20.0, sync_updates=10_000, progress=False)
     command = "jaxasgd plan --step-times steps.csv --noise-to-signal 20 --sync-updates 10000"
     dataclasses.replace(plan, spec=plan.spec | {"command": command}).save(out / "example", overwrite=True)
-
-
-def write(path, rows):
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        short = lambda value: f"{value:.5g}" if isinstance(value, float) else value
-        writer.writerows({name: short(value) for name, value in row.items()} for row in rows)
 
 
 def family(row) -> str:

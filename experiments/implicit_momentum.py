@@ -14,7 +14,6 @@ here is the statement itself, on f(x) = x^2 / 2, where nothing else is in it.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 from pathlib import Path
 
@@ -22,6 +21,7 @@ import jax
 import numpy as np
 import optax
 import tyro
+from common import experiment, markdown, read, write
 
 import jaxasgd as ja
 from jaxasgd.figures import PALETTE, STYLE, legend, pyplot, tidy
@@ -46,6 +46,8 @@ class Options:
     """Long runs behind the variance."""
     quick: bool = False
     """Few runs, for tests."""
+    redraw: bool = False
+    """Only the figure and the page, from the numbers there are."""
 
 
 def schedule(num_workers, updates, seed):
@@ -107,7 +109,9 @@ def law(n) -> float:
     return STEP**2 * (1 + STEP * n) / (STEP * (2 + STEP - n * STEP**2))
 
 
-def measured(options):
+def measure(options: Options):
+    if options.quick:
+        options = dataclasses.replace(options, workers=(1, 4), runs=100, seeds=3)
     rng, rows, delays = np.random.default_rng(0), [], []
     for n in options.workers:
         mu, low, high = momentum_interval(paths(n, options.runs, options.length), n, rng)
@@ -123,11 +127,12 @@ def measured(options):
         row["mean_delay"] = late.mean()
         rows.append(row)
         print("  ".join(f"{key} {value:.4g}" for key, value in row.items()), flush=True)
-    return rows, delays
+    write(options.out / "laws.csv", rows)
+    write(options.out / "delays.csv", delays)
 
 
-def draw(rows, delays):
-    plt = pyplot()
+def figures(out: Path) -> dict:
+    rows, delays, plt = read(out / "laws.csv"), read(out / "delays.csv"), pyplot()
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, 3, figsize=(7.0, 2.4), layout="constrained")
         for ax in axes:
@@ -151,43 +156,28 @@ def draw(rows, delays):
             axes[1].plot(k, [row["share"] for row in mine], "o", color=color, markersize=2.5, label=f"{number} workers")
         axes[1].set(yscale="log", xlabel="Delay (updates)", ylabel="Share of updates", ylim=(1e-5, 1))
         legend(axes[1])
-    return figure
+    return {"implicit_momentum.svg": figure}
 
 
-def page(rows) -> str:
-    text = ["# Asynchrony begets momentum", "", "![momentum, staleness, variance](implicit_momentum.svg)", ""]
-    text += [f"SGD on f(x) = x^2 / 2 with step {STEP}, n workers with exponential times; black: the laws.", ""]
-    text += [
-        "| workers | momentum of the mean (95 %) | 1 - 1/n | mean delay | variance (95 %) | law |",
-        "|---|---|---|---|---|---|",
-    ]
+def values(out: Path) -> dict:
+    rows, table = read(out / "laws.csv"), []
+    inside = lambda row: row["variance_low"] <= row["variance_law"] <= row["variance_high"]
     for row in rows:
-        inside = row["variance_low"] <= row["variance_law"] <= row["variance_high"]
         span = "{momentum:.4f} ({momentum_low:.4f} to {momentum_high:.4f})".format(**row)
         told = "{variance:.4g} ({variance_low:.4g} to {variance_high:.4g})".format(**row)
-        cells = [str(row["workers"]), span, f"{row['momentum_law']:.4f}", f"{row['mean_delay']:.3f}"]
-        cells += [told + ("" if inside else ", outside"), f"{row['variance_law']:.4g}"]
-        text.append(f"| {' | '.join(cells)} |")
-    far = max(abs(row["momentum"] - row["momentum_law"]) for row in rows)
-    text += ["", f"Largest distance of the measured momentum from 1 - 1/n: {far:.4f}."]
-    text += ["", "Made by `experiments/implicit_momentum.py`; numbers: `laws.csv`, `delays.csv`."]
-    return "\n".join(text) + "\n"
-
-
-def main(options: Options):
-    if options.quick:
-        options = dataclasses.replace(options, workers=(1, 4), runs=100, seeds=3)
-    ja.results.prepare(options.out, overwrite=True)
-    rows, delays = measured(options)
-    for name, table in (("laws", rows), ("delays", delays)):
-        with open(options.out / f"{name}.csv", "w", newline="") as file:
-            writer = csv.DictWriter(file, table[0], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows({k: f"{v:.6g}" for k, v in row.items()} for row in table)
-    (options.out / "README.md").write_text(page(rows))
-    ja.plot.save(draw(rows, delays), options.out / "implicit_momentum.svg")
-    print(f"\n{options.out / 'README.md'}")
+        cells = [row["workers"], span, f"{row['momentum_law']:.4f}", f"{row['mean_delay']:.3f}"]
+        table.append([*cells, told + ("" if inside(row) else ", outside"), f"{row['variance_law']:.4g}"])
+    heads = ["workers", "momentum of the mean (95 %)", "1 - 1/n", "mean delay", "variance (95 %)", "law"]
+    return {
+        "table": markdown(heads, table),
+        "far": f"{max(abs(row['momentum'] - row['momentum_law']) for row in rows):.4f}",
+        "inside": f"{sum(map(inside, rows))} of {len(rows)}",
+        "step": STEP,
+        "most": rows[-1]["workers"],
+        "times": f"{rows[-1]['variance'] / rows[0]['variance']:.1f}",
+    }
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    options = tyro.cli(Options, description=__doc__)
+    experiment(__file__, options, measure, figures, values)

@@ -22,7 +22,6 @@ from the paper: other data, no l1 term, and all blocks are read at one version.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import math
 from pathlib import Path
@@ -32,15 +31,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
+from common import experiment, markdown, pick, read, write
 
 import jaxasgd as ja
 from jaxasgd import schedules
-from jaxasgd.figures import INK, PALETTE, STYLE, TEXT, numbers, pyplot, tidy
+from jaxasgd.figures import DASHES, INK, PALETTE, STYLE, TEXT, legend, looks, numbers, pyplot, tidy
 from jaxasgd.results import interval
 
 WORKERS, BLOCKS, H, ALPHA, WEIGHT = 8, 8, 0.99, 0.9, 1e-3
 FILES = {"PIAG, RCV1": "PIAG_sun_RCV1", "BCD, MNIST": "BCD_Davis_MNIST", "BCD, CIFAR-100": "BCD_Adaptive1_CIFAR100"}
-STEPS = {"fixed": INK, "Adaptive 1": PALETTE[3], "Adaptive 2": PALETTE[4]}
+PUBLISHED = {"Adaptive 1": "asynchronous SGD, Adaptive 1", "Adaptive 2": "asynchronous SGD, Adaptive 2"}
+STEPS = {"fixed": {"color": INK, "linestyle": "-"}} | looks(PUBLISHED, PUBLISHED)
 
 
 @dataclasses.dataclass
@@ -53,10 +54,11 @@ class Options:
     """Independent draws of the blocks; the intervals are over these."""
     quick: bool = False
     """A small version, for tests."""
+    redraw: bool = False
+    """Only the figure and the page, from the numbers there are."""
 
 
-def main(options: Options):
-    ja.results.prepare(options.out, overwrite=True)
+def measure(options: Options):
     home = ja.problems.folder()
     measured = home is not None and (home / "delays").is_dir() and (home / "libsvm" / "a9a.gz").is_file()
     most = 300 if options.quick else None
@@ -77,12 +79,23 @@ def main(options: Options):
                 history = ja.run(problem, table, rule, key=jax.random.key(0), evaluate=max(len(delay) // 50, 1))
                 losses.append(np.asarray(history.loss, np.float64) - least)
             curves[name, steps] = history.update, np.array(losses)
-            rows.append(measure(name, steps, delay, curves))
+            rows.append(ratio(name, steps, delay, curves))
             print("  ".join(f"{k} {v}" for k, v in rows[-1].items()), flush=True)
-    write(options.out, rows, curves)
-    ja.plot.save(draw(recorded, rows, curves), options.out / "recorded_delays.svg")
-    write_readme(options.out, rows, seeds, measured)
-    print(f"\nThe figure: {options.out / 'recorded_delays.svg'}")
+    counted = {name: np.bincount(delays_of(schedule)) for name, schedule in recorded.items()}
+    share = [
+        {"delays": name, "delay": k, "share": count / counts.sum()}
+        for name, counts in counted.items()
+        for k, count in enumerate(counts)
+    ]
+    looks = [
+        {"delays": name, "steps": steps, "seed": seed, "update": u, "excess_loss": e}
+        for (name, steps), (update, excess) in curves.items()
+        for seed, one in enumerate(excess)
+        for u, e in zip(update, one, strict=True)
+    ]
+    write(options.out / "ratios.csv", rows, digits=3)
+    write(options.out / "curves.csv", looks, digits=5)
+    write(options.out / "delays.csv", share, digits=4)
 
 
 # ------------------------------------------------------------------ delays
@@ -208,24 +221,15 @@ def descent(steps, rate):
 # ------------------------------------------------------------------ what came out
 
 
-def measure(name, steps, delay, curves) -> dict:
+def ratio(name, steps, delay, curves) -> dict:
     """Updates to the loss at which the fixed step ends, fixed over adaptive; and what the sums of steps predict."""
     share, whole = shares(delay, steps), np.cumsum(shares(delay, "fixed"))[-1]
     predicted = len(delay) / np.interp(whole, np.cumsum(share), np.arange(1, len(delay) + 1), right=np.nan)
     ratios = [len(delay) / reached(curves, name, steps, seed) for seed in range(len(curves[name, steps][1]))]
     mean, low, high = (math.exp(v) for v in interval(np.log(ratios)))
-    return {
-        "delays": name,
-        "steps": steps,
-        "mean_delay": f"{delay.mean():.3g}",
-        "largest_delay": delay.max(),
-        "mean_step": f"{share.mean():.3g}",
-        "predicted": f"{predicted:.3g}",
-        "measured": f"{mean:.3g}",
-        "low": f"{low:.3g}",
-        "high": f"{high:.3g}",
-        "final_excess_loss": f"{curves[name, steps][1][:, -1].mean():.3g}",
-    }
+    row = {"delays": name, "steps": steps, "mean_delay": delay.mean(), "largest_delay": delay.max()}
+    row |= {"mean_step": share.mean(), "predicted": predicted, "measured": mean, "low": low, "high": high}
+    return row | {"final_excess_loss": curves[name, steps][1][:, -1].mean()}
 
 
 def reached(curves, name, steps, seed) -> float:
@@ -240,41 +244,43 @@ def level(curves, name):
     return curves[name, "fixed"][1][:, -1]
 
 
-def write(out: Path, rows, curves):
-    with open(out / "ratios.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    with open(out / "curves.csv", "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["delays", "steps", "seed", "update", "excess_loss"])
-        for (name, steps), (update, excess) in curves.items():
-            for seed, one in enumerate(excess):
-                writer.writerows([name, steps, seed, u, f"{e:.5g}"] for u, e in zip(update, one, strict=True))
-
-
-def draw(recorded, rows, curves):
-    plt = pyplot()
+def figures(out: Path) -> dict:
+    rows, curves, shares, plt = read(out / "ratios.csv"), curves_of(out), read(out / "delays.csv"), pyplot()
+    names = list(dict.fromkeys(row["delays"] for row in rows))
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(2, 2, figsize=(6.4, 4.6), layout="constrained")
         first, *others = axes.flat
-        oldest = {name: schedules.from_delays(delays_of(schedule)) for name, schedule in recorded.items()}
-        label = lambda name: f"{name}: oldest entry" if "PIAG" in name else name
-        ja.plot.delays({label(name): schedule for name, schedule in oldest.items()}, ax=first)
-        for schedule, color in zip(oldest.values(), PALETTE, strict=False):
-            look = {"color": color, "markerfacecolor": "none", "markeredgewidth": 0.8, "markersize": 4}
-            first.plot([schedule.delay.max()], [0.97], "v", transform=first.get_xaxis_transform(), **look)
-        first.set(xlabel="Delay (updates; triangles: mean, hollow: largest)", ylabel="Share of updates")
-        for name, ax in zip(recorded, others, strict=False):
+        tidy(first)
+        for name, color, dash in zip(names, PALETTE, DASHES, strict=False):
+            share = np.array([row["share"] for row in pick(shares, delays=name)])
+            mean, last, known = share @ np.arange(len(share)), len(share) - 1, share > 0
+            label = f"{name}{': oldest entry' if 'PIAG' in name else ''}, mean {mean:.3g}"
+            look = {"color": color, "markersize": 4}
+            first.plot(np.arange(len(share))[known], share[known], linestyle=dash, marker=".", label=label, **look)
+            first.plot([last], [0.97], "v", transform=first.get_xaxis_transform(), markerfacecolor="none", **look)
+        first.set(xlabel="Delay (updates; triangles: the largest)", ylabel="Share of updates", yscale="log")
+        legend(first)
+        for name, ax in zip(names, others, strict=False):
             tidy(ax)
             panel(ax, name, rows, curves)
             ax.sharey(others[0])
         excess = np.concatenate([excess.ravel() for _, excess in curves.values()])
         others[0].set_ylim(0.7 * excess.min(), 1.3 * excess.max())
         others[0].legend(loc="upper right", title="Steps (n×: so many times\nsooner than fixed)", alignment="left")
-        for ax in others[len(recorded) :]:
+        for ax in others[len(names) :]:
             ax.remove()
-    return figure
+    return {"recorded_delays.svg": figure}
+
+
+def curves_of(out: Path) -> dict:
+    """(delays, steps) -> (updates, excess losses [seeds, looks])."""
+    rows, curves = read(out / "curves.csv"), {}
+    for name, steps in dict.fromkeys((row["delays"], row["steps"]) for row in rows):
+        mine = pick(rows, delays=name, steps=steps)
+        seeds = sorted({row["seed"] for row in mine})
+        excess = [[row["excess_loss"] for row in pick(mine, seed=seed)] for seed in seeds]
+        curves[name, steps] = np.array([row["update"] for row in pick(mine, seed=0)]), np.array(excess)
+    return curves
 
 
 def panel(ax, name, rows, curves):
@@ -282,10 +288,11 @@ def panel(ax, name, rows, curves):
     line = math.exp(np.log(level(curves, name)).mean())
     ax.axhline(line, color="0.5", linewidth=0.6, linestyle=(0, (2, 3)))
     for row in (row for row in rows if row["delays"] == name):
-        color, (update, excess) = STEPS[row["steps"]], curves[name, row["steps"]]
+        look, (update, excess) = STEPS[row["steps"]], curves[name, row["steps"]]
+        color = look["color"]
         mean, low, high = (np.exp(v) for v in interval(np.log(excess)))
         ax.fill_between(update, low, high, color=color, alpha=0.2, linewidth=0)
-        ax.plot(update, mean, color=color, linewidth=1.2, label=row["steps"])
+        ax.plot(update, mean, linewidth=1.2, label=row["steps"], **look)
         if row["steps"] != "fixed":
             place, left = update[-1] / float(row["measured"]), row["steps"] == "Adaptive 1"
             ax.plot([place, place], [1e-9, line], color=color, linewidth=0.6, linestyle=(0, (2, 3)))
@@ -303,37 +310,37 @@ def panel(ax, name, rows, curves):
     numbers(ax.xaxis, update[-1])
 
 
-def write_readme(out: Path, rows, seeds, measured):
-    origin = "Logistic regression on a9a with the delays of real runs with 8 workers (Wu et al., ICML 2022, arXiv\n"
-    origin += "2202.08550: PIAG, and asynchronous block-coordinate descent, BCD, each on the data named)."
-    if not measured:
-        origin = (
-            "**Stand-ins**: JAXASGD_DATA has not both delays/ and a9a. Delays are simulated, the data is breast_cancer."
-        )
-    lines = [
-        "# Measured delays: steps for the delay there is, against steps for the largest one",
-        "",
-        "![recorded delays](recorded_delays.svg)",
-        "",
-        *origin.split("\n"),
-        "",
-        "The fixed step is h / (L (largest delay + 1/2)). Adaptive 1 and 2 set every step by its own delay, with the",
-        "same h / L, and need not know the largest. How many times sooner, in updates, do they reach the loss at which",
-        "the fixed step ends? Predicted: where the sum of their steps is that of the fixed ones, which the delays",
-        f"alone decide. Measured: for BCD the geometric mean over {seeds} draws of the blocks, with a 95 % interval.",
-        "Delays of PIAG are the ages of the oldest entry; steps are in units of h / L. All steps are those of theory;",
-        "a larger fixed one, tuned by hand, is not compared.",
-        "",
-        "| delays | steps | mean delay | largest | mean step | predicted | measured | interval | final excess loss |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+def values(out: Path) -> dict:
+    rows, table = read(out / "ratios.csv"), []
+    seeds = max(len(excess) for _, excess in curves_of(out).values())
     for r in rows:
         told = ("delays", "steps", "mean_delay", "largest_delay", "mean_step", "predicted", "measured")
-        span = "" if r["low"] in ("nan", r["high"]) else f"{r['low']} to {r['high']}"
-        lines.append(f"| {' | '.join(str(r[name]) for name in told)} | {span} | {r['final_excess_loss']} |")
-    lines += ["", "Made by `experiments/recorded_delays.py`; its numbers: `ratios.csv`, `curves.csv`."]
-    (out / "README.md").write_text("\n".join(lines) + "\n")
+        span = "" if math.isnan(r["low"]) or r["low"] == r["high"] else f"{r['low']} to {r['high']}"
+        table.append([*(r[name] for name in told), span, r["final_excess_loss"]])
+    heads = [
+        "delays",
+        "steps",
+        "mean delay",
+        "largest",
+        "mean step",
+        "predicted",
+        "measured",
+        "interval",
+        "final excess loss",
+    ]
+    adaptive = [row for row in rows if row["steps"] != "fixed"]
+    of = lambda steps: [row["measured"] for row in pick(rows, steps=steps)]
+    stand_in = "**Stand-ins**: no recorded delays and no a9a here; delays are simulated, the data is breast_cancer. "
+    return {
+        "table": markdown(heads, table),
+        "seeds": seeds,
+        "stand_in": stand_in * any("simulated" in row["delays"] for row in rows),
+        "one": f"{min(of('Adaptive 1')):.2g} to {max(of('Adaptive 1')):.2g}",
+        "two": f"{min(of('Adaptive 2')):.2g} to {max(of('Adaptive 2')):.2g}",
+        "off": f"{max(abs(row['measured'] / row['predicted'] - 1) for row in adaptive):.1%}",
+    }
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    options = tyro.cli(Options, description=__doc__)
+    experiment(__file__, options, measure, figures, values)

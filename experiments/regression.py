@@ -16,13 +16,13 @@ random. A run lasts until the synchronous workers have computed about 100 epochs
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import math
 from pathlib import Path
 
 import numpy as np
 import tyro
+from common import experiment, markdown, read, write
 
 import jaxasgd as ja
 from jaxasgd.figures import STYLE, TEXT, pyplot
@@ -51,14 +51,15 @@ class Options:
     """Independent repetitions; the intervals are over these."""
     quick: bool = False
     """A small version, for tests."""
+    redraw: bool = False
+    """Only the figure and the page, from the numbers there are."""
 
 
-def main(options: Options):
-    ja.results.prepare(options.out, overwrite=True)
+def measure(options: Options):
     problem = ja.problems.linear(*ja.problems.toy_regression())
     least = float(problem.loss(problem.optimum))
     seeds, gradients = (2, 2000) if options.quick else (options.seeds, 10_000)
-    tables, rows = {}, []
+    rows = []
     for clock, make in CLOCKS.items():
         for n in (1, 4, 16):
             methods = {
@@ -75,16 +76,9 @@ def main(options: Options):
             if n < 16:  # the schedules of the largest cluster are enough to look at
                 table.schedules.clear()
             table.save(options.out / f"{clock.replace(' ', '-')}-{n}", overwrite=True)
-            tables[clock, n] = table
             rows.append(measured(table, clock, n))
             print("  ".join(f"{k} {v}" for k, v in rows[-1].items()), flush=True)
-    with open(options.out / "ratios.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    ja.plot.save(draw(tables, seeds), options.out / "regression.svg")
-    write_readme(options.out, rows, seeds)
-    print(f"\nThe figure: {options.out / 'regression.svg'}")
+    write(options.out / "ratios.csv", rows)
 
 
 def measured(table, clock, n) -> dict:
@@ -102,8 +96,9 @@ def measured(table, clock, n) -> dict:
     }
 
 
-def draw(tables, seeds):
-    plt = pyplot()
+def figures(out: Path) -> dict:
+    tables, plt = tables_of(out), pyplot()
+    seeds = len(tables["equal", 1].spec["seeds"])
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(3, 3, figsize=(7, 5.6), sharey=True, layout="constrained")
         for (clock, n), ax in zip(tables, axes.flat, strict=True):
@@ -125,20 +120,25 @@ def draw(tables, seeds):
             alignment="left",
             borderaxespad=0.4,
         )
-    return figure
+    return {"regression.svg": figure}
 
 
-def write_readme(out: Path, rows, seeds):
-    lines = ["# Linear regression, synchronous against asynchronous", "", "![regression](regression.svg)", ""]
-    lines += [f"Simulated seconds to an excess loss of {LEVEL:g}: synchronous (step nα) over asynchronous (step α),"]
-    lines += [f"geometric mean over {seeds} seeds with a 95 % interval, beside what the waiting alone predicts.", ""]
-    lines += ["| clock | workers | predicted | measured | interval |", "|---|---|---|---|---|"]
-    lines += [
-        f"| {r['clock']} | {r['workers']} | {r['predicted']} | {r['ratio']} | {r['low']} to {r['high']} |" for r in rows
-    ]
-    lines += ["", "Made by `experiments/regression.py`; each panel's numbers are in its own folder."]
-    (out / "README.md").write_text("\n".join(lines) + "\n")
+def tables_of(out: Path) -> dict:
+    return {(clock, n): ja.results.load(out / f"{clock.replace(' ', '-')}-{n}") for clock in CLOCKS for n in (1, 4, 16)}
+
+
+def values(out: Path) -> dict:
+    rows = read(out / "ratios.csv")
+    cells = [[r["clock"], r["workers"], r["predicted"], r["ratio"], f"{r['low']} to {r['high']}"] for r in rows]
+    return {
+        "table": markdown(["clock", "workers", "predicted", "measured", "interval"], cells),
+        "seeds": len(tables_of(out)["equal", 1].spec["seeds"]),
+        "level": LEVEL,
+        "off": f"{max(abs(row['ratio'] / row['predicted'] - 1) for row in rows):.1%}",
+        "inside": f"{sum(row['low'] <= row['predicted'] <= row['high'] for row in rows)} of {len(rows)}",
+    }
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    options = tyro.cli(Options, description=__doc__)
+    experiment(__file__, options, measure, figures, values)

@@ -1,7 +1,7 @@
 """Which step sizes survive which delay: the measured map beside the closed form, with and without momentum.
 
 Claim     On a quadratic, SGD whose gradients are all tau updates late is stable exactly for a = step x curvature below
-          2 sin(pi / (4 tau + 2)). Momentum 0.9 lowers the limit at every delay; negative momentum raises it.
+          2 sin(pi / (4 tau + 2)). Momentum 0.9 lowers the limit at every delay from 1 on; negative momentum raises it.
 Command   python experiments/stability.py
 Cost      about half a minute on 2 CPU cores; --quick about 10 seconds.
 Expected  measured limits within 1.5 % of the closed forms at every delay.
@@ -14,7 +14,6 @@ updates ago) + beta (x - x before): the smallest w > 0 with w/2 + (tau - 1) w + 
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import math
 from pathlib import Path
@@ -23,10 +22,11 @@ import jax
 import numpy as np
 import optax
 import tyro
+from common import experiment, markdown, pick, read, write
 from scipy.optimize import brentq
 
 import jaxasgd as ja
-from jaxasgd.figures import STYLE, pyplot, tidy
+from jaxasgd.figures import INK, STYLE, pyplot, tidy
 
 MOMENTA = (0.0, 0.9, -0.5)
 
@@ -43,6 +43,8 @@ class Options:
     """Step sizes, evenly on a logarithmic axis."""
     quick: bool = False
     """Few delays and updates, for tests."""
+    redraw: bool = False
+    """Only the figure and the page, from the numbers there are."""
 
 
 def limit(tau: int, beta: float) -> float:
@@ -83,73 +85,70 @@ def measured_limit(rate, steps) -> float:
     return float(np.exp(np.log(steps[k - 1]) + share * np.log(steps[k] / steps[k - 1])))
 
 
-def draw(delays, steps, rates):
-    plt = pyplot()
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, len(rates), figsize=(7.0, 2.6), layout="constrained", sharey=True)
-        for ax, (beta, rate) in zip(axes, rates.items(), strict=True):
-            tidy(ax, grid=None)
-            shown = np.clip(
-                np.nan_to_num(rate, posinf=1.0, neginf=-1.0) * np.maximum(np.array(delays)[:, None], 1), -1, 1
-            )
-            mesh = ax.pcolormesh(
-                delays, steps, shown.T, cmap="PuOr_r", vmin=-1, vmax=1, rasterized=True, shading="nearest"
-            )
-            ax.plot(delays, [limit(tau, beta) for tau in delays], color="black", linewidth=1.2, label="closed form")
-            ax.set(yscale="log", xlabel="Delay (updates)", title=f"momentum {beta:g}" if beta else "no momentum")
-            ax.set_xlim(0, max(delays))
-        axes[0].set_ylabel("Step size × curvature")
-        axes[0].legend(loc="lower left")
-        figure.colorbar(mesh, ax=axes, label="log growth of |x| per max(delay, 1)\nupdates, cut at ±1")
-    return figure
-
-
-def write(out: Path, delays, steps, rates, options):
-    rows = []
-    for beta, rate in rates.items():
-        for tau, line in zip(delays, rate, strict=True):
-            exact, found = limit(tau, beta), measured_limit(line, steps)
-            rows.append({"momentum": beta, "delay": tau, "closed_form": exact, "measured": found})
-    with open(out / "limits.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({k: f"{v:.6g}" for k, v in row.items()} for row in rows)
-    with open(out / "map.csv", "w", newline="") as file:
-        lines = csv.writer(file, lineterminator="\n")
-        lines.writerow(["momentum", "delay", "step", "growth"])
-        for beta, rate in rates.items():
-            for tau, line in zip(delays, rate, strict=True):
-                if tau in (0, 1, 2, 4, 8, 16, 32, 64):
-                    lines.writerows([beta, tau, f"{a:.5g}", f"{r:.4g}"] for a, r in zip(steps, line, strict=True))
-    far = {
-        beta: max(abs(r["measured"] / r["closed_form"] - 1) for r in rows if r["momentum"] == beta) for beta in rates
-    }
-    text = ["# Which step sizes survive which delay", "", "![stability](stability.svg)", ""]
-    text += ["Largest stable step x curvature, measured (closed form):", ""]
-    text += ["| delay | " + " | ".join(f"momentum {beta:g}" for beta in rates) + " |", "|---" * (1 + len(rates)) + "|"]
-    for tau in (t for t in (0, 1, 2, 4, 8, 16, 32, 64) if t in delays):
-        cells = [f"{r['measured']:.4g} ({r['closed_form']:.4g})" for r in rows if r["delay"] == tau]
-        text.append(f"| {tau} | {' | '.join(cells)} |")
-    text += ["", "Largest relative difference over all delays: "]
-    text[-1] += ", ".join(f"{value:.2%} at momentum {beta:g}" for beta, value in far.items())
-    text[-1] += f". {options.steps} steps on a logarithmic grid, {options.updates} updates each."
-    text += ["", "Orange grows, violet shrinks; the black line is the closed form, which falls like pi / (2 tau + 1)."]
-    text += ["", "Made by `experiments/stability.py`; numbers: `limits.csv`, and `map.csv` for eight of the delays."]
-    (out / "README.md").write_text("\n".join(text) + "\n")
-    print("\n".join(text))
-
-
-def main(options: Options):
+def measure(options: Options):
     delays = list(range(65))
     if options.quick:
         options, delays = dataclasses.replace(options, updates=1000, steps=40), [0, 1, 2, 4, 8]
     jax.config.update("jax_enable_x64", True)
-    ja.results.prepare(options.out, overwrite=True)
     steps = np.geomspace(0.0008, 4.0, options.steps)
-    rates = {beta: growth(delays, steps, beta, options.updates) for beta in MOMENTA}
-    write(options.out, delays, steps, rates, options)
-    ja.plot.save(draw(delays, steps, rates), options.out / "stability.svg")
+    rows, maps = [], []
+    for beta in MOMENTA:
+        for tau, line in zip(delays, growth(delays, steps, beta, options.updates), strict=True):
+            found = measured_limit(line, steps)
+            rows.append({"momentum": beta, "delay": tau, "measured": found, "closed_form": limit(tau, beta)})
+            named = {f"{a:.5g}": r for a, r in zip(steps, line, strict=True)}
+            maps.append({"momentum": beta, "delay": tau, "updates": options.updates} | named)
+    write(options.out / "limits.csv", rows)
+    write(options.out / "map.csv", maps, digits=3)
+
+
+def figures(out: Path) -> dict:
+    maps, plt = read(out / "map.csv"), pyplot()
+    steps = np.array([float(name) for name in list(maps[0])[3:]])
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, len(MOMENTA), figsize=(7.0, 2.6), layout="constrained", sharey=True)
+        for ax, beta in zip(axes, MOMENTA, strict=True):
+            tidy(ax, grid=None)
+            rows = pick(maps, momentum=beta)
+            delays = np.array([row["delay"] for row in rows])
+            rate = np.nan_to_num([list(row.values())[3:] for row in rows], posinf=1.0, neginf=-1.0)
+            shown = np.clip(rate * np.maximum(delays[:, None], 1), -1, 1)
+            look = {"cmap": "PuOr_r", "vmin": -1, "vmax": 1, "rasterized": True, "shading": "nearest"}
+            mesh = ax.pcolormesh(delays, steps, shown.T, **look)
+            ax.plot(delays, [limit(tau, beta) for tau in delays], color="black", linewidth=1.2, label="closed form")
+            ax.set(yscale="log", xlabel="Delay (updates)", title=f"momentum {beta:g}" if beta else "no momentum")
+            ax.set_xlim(0, max(delays))
+            for place, word in ((0.9, "grows"), (0.12, "shrinks")):
+                ax.text(0.95, place, word, transform=ax.transAxes, ha="right", color="white" if place > 0.5 else INK)
+        axes[0].set_ylabel("Step size × curvature")
+        axes[0].legend(loc="lower left")
+        figure.colorbar(mesh, ax=axes, label="log growth of |x| per max(delay, 1)\nupdates, cut at ±1")
+    return {"stability.svg": figure}
+
+
+def values(out: Path) -> dict:
+    rows, maps = read(out / "limits.csv"), read(out / "map.csv")
+    table = []
+    for tau in (0, 1, 2, 4, 8, 16, 32, 64):
+        mine = pick(rows, delay=tau)
+        table += [[tau, *(f"{row['measured']:.4g} ({row['closed_form']:.4g})" for row in mine)]] if mine else []
+    far = lambda beta: max(abs(row["measured"] / row["closed_form"] - 1) for row in pick(rows, momentum=beta))
+    higher = lambda beta: [
+        row["delay"]
+        for row, plain in zip(pick(rows, momentum=beta), pick(rows, momentum=0), strict=True)
+        if row["measured"] > plain["measured"]
+    ]
+    span = lambda found: f"{min(found)} to {max(found)}" if len(found) > 1 else str(*found) if found else "none"
+    return {
+        "table": markdown(["delay", *(f"momentum {beta:g}" for beta in MOMENTA)], table),
+        "far": ", ".join(f"{far(beta):.2%} at momentum {beta:g}" for beta in MOMENTA),
+        "steps": len(maps[0]) - 3,
+        "updates": maps[0]["updates"],
+        "heavy": span(higher(0.9)),
+        "negative": span(higher(-0.5)),
+    }
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    options = tyro.cli(Options, description=__doc__)
+    experiment(__file__, options, measure, figures, values)
