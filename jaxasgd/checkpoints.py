@@ -96,10 +96,11 @@ def words(text) -> str:
     return hashlib.blake2b(ADDRESS.sub("", str(text)).encode(), digest_size=16).hexdigest()
 
 
-def fingerprint(parts, made, problem, key, consts, targets) -> dict[str, str]:
-    """What has to be the same for a run to go on, each by its hash."""
-    arrays = jax.tree.leaves([getattr(made, name) for name in ARRAYS])
-    shape = [(name, getattr(made, name)) for name in STATIC]
+def described(parts, made, problem, key, consts, targets) -> dict[str, str]:
+    """What has to be the same for a run to go on, each by its hash. `made`: its plan, or several of one kind."""
+    plans = made if isinstance(made, list) else [made]
+    arrays = jax.tree.leaves([getattr(one, name) for one in plans for name in ARRAYS])
+    shape = [(name, getattr(one, name)) for one in plans for name in STATIC]
     programs = [part.text if hasattr(part, "text") else part for part in parts]
     params = jax.eval_shape(problem.init, jax.random.key(0))
     objective = jax.make_jaxpr(lambda params: (problem.evaluate(params), problem.gradient(params)))(params)
@@ -113,6 +114,38 @@ def fingerprint(parts, made, problem, key, consts, targets) -> dict[str, str]:
         "targets": str(targets),
         "versions": str(versions | {"XLA_FLAGS": os.environ.get("XLA_FLAGS", "")}),
     }
+
+
+def refuse(where: Checkpoint, own, theirs) -> None:
+    """Raise where a checkpoint is another run's, and say what differs."""
+    other = [name for name in {**own, **theirs} if theirs.get(name) != own.get(name)]
+    if not other:
+        return
+    told = f"the checkpoint in {str(where.folder)!r} is of another run: it has another {', '.join(other)}"
+    if other == ["versions"]:
+        told += f" ({theirs.get('versions')}, here {own['versions']})"
+    raise ValueError(f"{told}. Make the same call again, or start anew in another folder.")
+
+
+def made_folder(where: Checkpoint, mine) -> Path:
+    """The folder, made; raises where it can't be written or holds what is not `mine(name)`."""
+    folder = Path(where.folder).absolute()
+    strange = sorted(path.name for path in folder.iterdir() if not mine(path.name)) if folder.is_dir() else []
+    if strange:
+        raise ValueError(
+            f"a folder of checkpoints holds nothing else; {str(where.folder)!r} has {shown(strange[0])}: choose "
+            "another folder."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(
+            f"a folder of checkpoints can be written; {str(where.folder)!r} can't ({error.strerror}): choose another."
+        ) from error
+    return folder
 
 
 # ------------------------------------------------------------------- saving and loading
@@ -166,7 +199,7 @@ class Keeper:
             raise ValueError(
                 f"{str(place)!r} is damaged, or no checkpoint of a run: {mend} ({first(error)})"
             ) from error
-        self.compared(theirs)
+        refuse(self.where, self.own, theirs)
         leaves, tree = jax.tree.flatten(carry)
         try:
             args = ocp.args.Composite(state=ocp.args.StandardRestore(), looks=ocp.args.StandardRestore())
@@ -181,16 +214,6 @@ class Keeper:
         carry = jax.tree.unflatten(tree, [put_like(new, old) for new, old in zip(state, leaves, strict=True)])
         looks = [{name: column[i] for name, column in seen.items()} for i in range(e + 1)]
         return e, carry, looks
-
-    def compared(self, theirs):
-        """Raise where the checkpoint is another run's, and say what differs."""
-        other = [name for name, value in self.own.items() if theirs.get(name) != value]
-        if not other:
-            return
-        told = f"the checkpoint in {str(self.where.folder)!r} is of another run: it has another {', '.join(other)}"
-        if other == ["versions"]:
-            told += f" ({theirs.get('versions')}, here {self.own['versions']})"
-        raise ValueError(f"{told}. Make the same call again, or start anew in another folder.")
 
     def close(self):
         self.manager.close()
@@ -208,31 +231,16 @@ def first(error) -> str:
 
 
 def keeper(where: Checkpoint | None, *run) -> Keeper | None:
-    """The keeper of a run (see `fingerprint`); checks that the folder can be written, and can hold checkpoints."""
+    """The keeper of a run (see `described`); checks that the folder can be written, and can hold checkpoints."""
     if where is None:
         return None
     if jax.process_count() > 1:
         raise ValueError("a run on several hosts can't be saved yet: leave checkpoint out.")
-    ocp, folder = orbax(), Path(where.folder).absolute()
-    strange = [path.name for path in folder.iterdir() if not mine(path.name)] if folder.is_dir() else []
-    if strange:
-        raise ValueError(
-            f"a folder of checkpoints holds nothing else; {str(where.folder)!r} has {shown(sorted(strange)[0])}: "
-            f"choose another folder."
-        )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-        for rest in folder.glob("*.orbax-checkpoint-tmp*"):  # of a save that was killed
-            shutil.rmtree(rest, ignore_errors=True)
-    except OSError as error:
-        raise ValueError(
-            f"a folder of checkpoints can be written; {str(where.folder)!r} can't ({error.strerror}): choose another."
-        ) from error
+    ocp, folder = orbax(), made_folder(where, mine)
+    for rest in folder.glob("*.orbax-checkpoint-tmp*"):  # of a save that was killed
+        shutil.rmtree(rest, ignore_errors=True)
     options = ocp.CheckpointManagerOptions(max_to_keep=where.keep, enable_async_checkpointing=False)
-    return Keeper(where, fingerprint(*run), ocp.CheckpointManager(folder, options=options))
+    return Keeper(where, described(*run), ocp.CheckpointManager(folder, options=options))
 
 
 def mine(name: str) -> bool:

@@ -21,7 +21,7 @@ from .fanout import AXIS, spread
 from .results import AXES
 from .sweep_results import Member, member
 
-Setting = namedtuple("Setting", "problem key look targets devices chunk")
+Setting = namedtuple("Setting", "problem key look targets devices chunk found")  # found(job, line, point): a Member
 
 
 # ------------------------------------------------------------- one by one
@@ -37,6 +37,8 @@ def one_by_one(job, setting, number=1) -> Iterator[list[Member]]:
         clock, seed, summary = job.lines[i]
         if stop.is_set():
             return []
+        if (kept := setting.found(job, i, p)) is not None:
+            return [kept]
         key = jax.random.fold_in(setting.key, seed)
         with jax.enable_x64(x64), jax.default_device(setting.devices[0]):
             history = eager_run(
@@ -88,6 +90,11 @@ def side_by_side(job, setting) -> Iterator[list[Member]]:
         at_plan = np.minimum(np.arange(i, i + plans), num_plans - 1)  # the last chunk is filled up
         line = jax.tree.map(lambda a, at=at_plan: a[at], (lean, keys))
         for p in range(0, num_points, points):
+            chunk = range(i, min(i + plans, num_plans)), range(p, min(p + points, num_points))
+            kept = [setting.found(job, a, b) for a in chunk[0] for b in chunk[1]]
+            if None not in kept:
+                yield kept
+                continue
             at_point = np.minimum(np.arange(p, p + points), num_points - 1)
             both = [a[at_plan][:, at_point] for a, level in zip(numbers, levels.kinds, strict=True) if level == "both"]
             point = [a[at_point] for a, level in zip(numbers, levels.kinds, strict=True) if level == "point"]
@@ -97,16 +104,7 @@ def side_by_side(job, setting) -> Iterator[list[Member]]:
             looks = jax.device_get(function(*line, both, point, np.arange(points), same, problem))
             if axis == "points":
                 looks = {name: np.moveaxis(look, 1, 0) for name, look in looks.items()}
-            yield list(
-                members_of(
-                    job,
-                    setting,
-                    looks,
-                    clocks,
-                    range(i, min(i + plans, num_plans)),
-                    range(p, min(p + points, num_points)),
-                )
-            )
+            yield list(members_of(job, setting, looks, clocks, *chunk))
 
 
 def members_of(job, setting, looks, clocks, lines, points) -> Iterator[Member]:

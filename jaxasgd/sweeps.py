@@ -10,11 +10,13 @@ import jax
 import numpy as np
 
 from . import program, sweep_jobs, sweep_sizes
+from .checkpoints import checkpoint as checkpoint_of
 from .checks import real, shown, whole, word
 from .engine import check_devices, check_key, look_at, look_with_norm
 from .progress import bar
 from .results import environment
 from .simulation import check_times
+from .sweep_checkpoints import store
 from .sweep_results import Sweep, ordered
 from .sweep_runs import WAYS, Setting
 
@@ -38,6 +40,7 @@ def sweep(
     chunk=None,
     devices=None,
     each: Callable | None = None,
+    checkpoint=None,
     progress=None,
 ) -> Sweep:
     """Run every method at every point of a grid, with every seed, on every clock.
@@ -66,6 +69,8 @@ def sweep(
         chunk: members at once on a device, with "vmap"; None: as many as fit into memory. Chunks share one program.
         devices: the devices that "vmap" spreads over; None: all of them.
         each: called with a list of `Member`s, whenever some are finished.
+        checkpoint: a folder, or a `Checkpoint`: finished members are saved there, and the same call makes only those
+            that are missing, with the same bits as if it had never been stopped.
         progress: show a bar; None: if it takes long and standard error is a terminal.
 
     Returns:
@@ -116,15 +121,20 @@ def sweep(
         evaluate = np.linspace(0, until, points + 1) if until is not None else max(1, num_updates // points)
     schedules = sweep_jobs.Schedules(clocks, seeds, evaluate, until=until, num_updates=num_updates, reads=reads)
     look = look_at if target_gradient_norm is None else look_with_norm
-    setting = Setting(problem, key, look, (target_loss, target_gradient_norm), devices, chunk)
+    setting = Setting(problem, key, look, (target_loss, target_gradient_norm), devices, chunk, lambda *_: None)
     began, done, complete = time.perf_counter(), [], True
     choose = lambda method, own, number: how or chosen_way(problem, method, own, number, devices[0].platform)
+    where = checkpoint_of(checkpoint)
     jobs = [job for name in made for job in sweep_jobs.jobs_of(problem, name, made[name], schedules, choose)]
+    kept = store(where, jobs, setting)
+    setting = setting if kept is None else setting._replace(found=kept.get)
     with bar(progress, total=sum(job.size for _, job in jobs), unit="run") as show:
         try:
             for way, job in jobs:
                 for finished in WAYS[way](job, setting):
                     done += finished
+                    if kept is not None:
+                        kept.offer(job, finished)
                     show(len(done))
                     if each is not None:
                         each(finished)
@@ -132,6 +142,9 @@ def sweep(
             if not done:
                 raise
             complete = False
+        finally:
+            if kept is not None:
+                kept.write()
     names = tuple(clocks) if isinstance(times, Mapping) else ()
     spec = {
         "problem": problem.describe(),

@@ -352,3 +352,61 @@ def test_without_orbax(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "orbax.checkpoint", None)
     with pytest.raises(ImportError, match=r"jaxasgd\[checkpoint\]"):
         again(tmp_path / "run")
+
+
+# --------------------------------------------------------------------------------------- sweeps
+
+GRID = {"learning_rate": [0.05, 0.1, 1e30], "bound": [2, 4]}
+
+
+def sweep(**more):
+    times = ja.times.exponential(1.0, num_workers=4)
+    methods = {"async": ja.methods.asgd, "ringmaster": ja.methods.ringmaster}
+    return ja.sweep(problem(), times, methods, GRID | more.pop("grid", {}), num_updates=40, points=4, seeds=2, **more)
+
+
+def same_members(one, other):
+    who = lambda m: (m.method, tuple(m.numbers.items()), m.seed, m.status, m.ended, m.summary)
+    alike = [who(a) == who(b) and same(a.columns, b.columns) for a, b in zip(one.members, other.members, strict=True)]
+    return all(alike)
+
+
+@pytest.mark.parametrize("how", ["loop", "threads", "vmap"])
+def test_a_sweep_goes_on(how, tmp_path):
+    expected, where = sweep(how=how, chunk=2), ja.Checkpoint(tmp_path / "sweep", seconds=0)
+    counted = []
+
+    def stop(members):
+        counted.extend(members)
+        if len(counted) >= 5:
+            raise KeyboardInterrupt
+
+    part = sweep(how=how, chunk=2, checkpoint=where, each=stop)
+    assert not part.complete and 5 <= len(part.members) < len(expected.members)
+    again = sweep(how=how, chunk=2, checkpoint=where)
+    assert again.complete and same_members(again, expected)
+    files = sorted(where.folder.glob("members-*.npz"))
+    assert len(files) > 1
+    assert same_members(sweep(how=how, chunk=2, checkpoint=where), expected)  # all from files
+    assert sorted(where.folder.glob("members-*.npz")) == files
+    files[0].unlink()
+    assert same_members(sweep(how=how, chunk=2, checkpoint=where), expected)
+    files[-1].write_bytes(files[-1].read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"members-.*damaged: delete it"):
+        sweep(how=how, chunk=2, checkpoint=where)
+
+
+def test_another_sweep_is_refused(tmp_path):
+    sweep(how="loop", checkpoint=tmp_path / "a")
+    for more, what in (
+        ({"grid": {"learning_rate": [0.05, 0.2, 1e30]}}, "rule of async"),
+        ({"how": "vmap"}, "sweep"),
+        ({"key": KEY}, "key"),
+        ({"target_loss": 0.1}, "targets"),
+    ):
+        with pytest.raises(ValueError, match=f"another run: it has another .*{what}"):
+            sweep(**{"how": "loop", "checkpoint": tmp_path / "a"} | more)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "thesis.tex").write_text("precious")
+    with pytest.raises(ValueError, match="holds nothing else"):
+        sweep(how="loop", checkpoint=tmp_path / "b")
