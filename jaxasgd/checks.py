@@ -75,6 +75,13 @@ def word(name, value, *words) -> str:
     return value
 
 
+def callback(name, value, takes):
+    """A function, or None."""
+    if value is not None and not callable(value):
+        raise ValueError(f"{name} is a function of {takes}; got {shown(value)}.")
+    return value
+
+
 def flag(name, value) -> bool:
     """True or False."""
     if not isinstance(value, (bool, np.bool_)):

@@ -40,21 +40,22 @@ def dispatch(argv) -> int:
         import tyro
     except ImportError as error:
         raise ImportError('the command needs tyro: pip install "jaxasgd[cli]"') from error
-    from . import recordings, reproduction
+    from . import doctor, recordings, reproduction
     from .examples import EXAMPLES, PLAN_EXAMPLES, RECORD_EXAMPLES
-    from .options import Compare, List, Plan, Plot, Record, Replay, Reproduce
+    from .options import Compare, Doctor, List, Plan, Plot, Record, Replay, Reproduce
 
     told = {Compare: compare, Plan: advise}
     commands = {command: lambda said, does=does: does(said, argv) for command, does in told.items()}
     commands |= {Record: recordings.record, Replay: recordings.replay, List: show, Plot: draw}
-    commands[Reproduce] = reproduction.reproduce
+    commands |= {Reproduce: reproduction.reproduce, Doctor: doctor.examine}
     examples = {"compare": EXAMPLES, "plan": PLAN_EXAMPLES, "record": RECORD_EXAMPLES}
     try:
         said = tyro.extras.subcommand_cli_from_dict(
             {command.__name__.lower(): command for command in commands},
             prog="jaxasgd",
             description="Synchronous and asynchronous SGD, simulated exactly. "
-            "'jaxasgd COMMAND --help' explains a command, 'jaxasgd --version' prints the version.",
+            "'jaxasgd COMMAND --help' explains a command, 'jaxasgd --version' prints the version, and "
+            "'jaxasgd --tyro-print-completion bash' (zsh, tcsh) what a shell needs to complete it.",
             args=argv,
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
         )

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from .checkpoints import checkpoint as checkpoint_of
-from .checks import real, shown, whole
+from .checks import callback, real, shown, whole
 from .engine import check_key, check_problem, prepare, run
 from .history import WORDS, Status
 from .methods import Method
@@ -35,6 +35,7 @@ def compare(
     target_loss=None,
     target_gradient_norm=None,
     checkpoint=None,
+    each=None,
     progress=None,
 ) -> Comparison:
     """Run every method with every seed on the same clock.
@@ -54,6 +55,7 @@ def compare(
         reads, target_loss, target_gradient_norm: as in `simulate` and `run`.
         checkpoint: a folder, or a `Checkpoint`: every run saves itself in a folder below, `method/seed`, and the same
             call goes on from there after it was stopped or killed; what is finished is not computed again.
+        each: called at every evaluation with its numbers, as in `run`, and "method" and "seed".
         progress: show a bar; None: if it takes long and standard error is a terminal.
 
     Returns:
@@ -89,6 +91,7 @@ def compare(
     key = jax.random.key(0) if key is None else key
     check_key(key)
     saved = checkpoint_of(checkpoint)
+    callback("each", each, "the numbers of an evaluation")
     places = folder_names(methods) if saved else {}
     check_times(times)
     if evaluate is None:
@@ -112,6 +115,7 @@ def compare(
                 target_loss=target_loss,
                 target_gradient_norm=target_gradient_norm,
                 checkpoint=saved and saved.below(places[name], seed),
+                each=each and (lambda now, who={"method": name, "seed": seed}: each(who | now)),
                 progress=False,
             )
             if history.status == Status.STOPPED:

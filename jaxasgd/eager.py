@@ -39,7 +39,7 @@ compiled_take = jax.jit(program.take)
 
 
 def eager_run(
-    parts, made, problem, key, consts, look, targets, progress, *, checkpoint=None, stoppable=False
+    parts, made, problem, key, consts, look, targets, progress, *, checkpoint=None, each=None, stoppable=False
 ) -> History:
     """The run, from its checkpoint if it has one. `stoppable`: Ctrl-C ends it at the next evaluation."""
     bounds, cells = np.asarray(made.bounds).tolist(), np.asarray(made.cells)
@@ -68,6 +68,9 @@ def eager_run(
             seen = compiled_look(look, problem, carry.cells, cells[e], carry.params)
             looks.append({name: np.asarray(value) for name, value in seen.items()})
             show(int(clock["update"][e]), time=float(clock["time"][e]), loss=float(looks[-1]["loss"]))
+            if each is not None:
+                now = {name: column[e] for name, column in clock.items()} | looks[-1]
+                each({name: value.item() for name, value in now.items()})
             status = ended(looks[-1], targets)
             if asked() and status == Status.OK and e + 1 < number:
                 status = Status.STOPPED

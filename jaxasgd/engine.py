@@ -14,7 +14,7 @@ from . import program
 from .cells import AS_SENT
 from .cells import checked as cells_as
 from .checkpoints import checkpoint as checkpoint_of
-from .checks import real, shown
+from .checks import callback, real, shown
 from .eager import eager_run, look_at, look_with_norm
 from .history import History, Status, judge
 from .methods.base import Method
@@ -42,6 +42,7 @@ def run(
     cell_dtype=None,
     cell_memory=None,
     checkpoint=None,
+    each=None,
     progress=None,
 ) -> History:
     """Train on a schedule: every row's gradient at the version its worker had read, every update by the rule.
@@ -69,6 +70,8 @@ def run(
             `jit` and `vmap`. None: in the device's.
         checkpoint: a folder, or a `Checkpoint`: the run saves itself there, and the same call goes on from it, bit for
             bit, after it was stopped or killed. Outside of `jit` and `vmap`.
+        each: called at every evaluation with its numbers, `{"time": ..., "update": ..., "gradients": ..., "loss": ...}`
+            and the metrics: for a logger. Outside of `jit` and `vmap`.
         progress: show a progress bar; None: if the run is long and standard error is a terminal.
 
     Returns:
@@ -89,6 +92,7 @@ def run(
     """
     check_key(key)
     checkpoint = checkpoint_of(checkpoint)
+    callback("each", each, "the numbers of an evaluation")
     devices = None if devices is None else check_devices(devices)
     cells = cells_as(cell_dtype, cell_memory, (devices or jax.devices())[0])
     if cells.memory:
@@ -116,10 +120,10 @@ def run(
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((made, problem, key, consts))):
         if cells.memory:
             raise ValueError("cells in another memory are for a run outside of jit and vmap: leave cell_memory out.")
-        if checkpoint is not None:
-            raise ValueError("a run saves itself outside of jit and vmap only: leave checkpoint out.")
+        if checkpoint is not None or each is not None:
+            raise ValueError("a run saves and tells outside of jit and vmap only: leave checkpoint and each out.")
         return traced_run(parts, made, problem, key, consts, look, targets)
-    how = {"checkpoint": checkpoint, "stoppable": True}
+    how = {"checkpoint": checkpoint, "each": each, "stoppable": True}
     return eager_run(parts, made, problem, key, consts, look, targets, progress, **how)
 
 

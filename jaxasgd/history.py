@@ -51,6 +51,30 @@ class History:
     status: Any
     ended: Any
 
+    def to_pandas(self):
+        """A line an evaluation, with time, update, gradients, loss and the metrics, as a pandas DataFrame.
+
+        Raises:
+            ImportError: pandas is missing; it names the extra. ValueError: these are several runs.
+
+        Example:
+            >>> import jax, optax
+            >>> import jaxasgd as ja
+            >>> problem, times = ja.problems.quadratic(dim=3), ja.times.fixed(1.0, num_workers=2)
+            >>> schedule = ja.simulate(ja.policies.asgd(), times, num_updates=4)
+            >>> history = ja.run(problem, schedule, optax.sgd(0.1), key=jax.random.key(0), evaluate=2)
+            >>> history.to_pandas()[["time", "update"]].values.tolist()
+            [[0.0, 0.0], [1.0, 2.0], [2.0, 4.0]]
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError('a data frame needs pandas: pip install "jaxasgd[pandas]"') from error
+        if np.ndim(self.status):
+            raise ValueError(f"a data frame is of one run; this history holds {np.shape(self.status)} runs: take one.")
+        columns = {name: getattr(self, name) for name in ("time", "update", "gradients", "loss")} | self.metrics
+        return pandas.DataFrame({name: np.asarray(column) for name, column in columns.items()})
+
     def __str__(self):
         """The outcome in words."""
         if np.ndim(self.status):

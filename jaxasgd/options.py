@@ -303,3 +303,8 @@ class Reproduce:
     out: Annotated[Path | None, shown("FOLDER", "default: reproduced/NAME")] = None
     quick: Annotated[bool, shown(None)] = False
     overwrite: Annotated[bool, shown(None)] = False
+
+
+@dataclass
+class Doctor:
+    """See what this machine has: versions, devices, optional parts, data; and the command that adds what is missing."""

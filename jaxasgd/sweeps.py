@@ -11,7 +11,7 @@ import numpy as np
 
 from . import program, sweep_jobs, sweep_sizes
 from .checkpoints import checkpoint as checkpoint_of
-from .checks import real, shown, whole, word
+from .checks import callback, real, shown, whole, word
 from .engine import check_devices, check_key, look_at, look_with_norm
 from .progress import bar
 from .results import environment
@@ -112,8 +112,7 @@ def sweep(
         word("how", how, "vmap", "loop", "threads")
     if chunk is not None:
         whole("chunk", chunk, 1, hint=": members at once on a device")
-    if each is not None and not callable(each):
-        raise ValueError(f"each is a function of a list of finished members; got {shown(each)}.")
+    callback("each", each, "a list of finished members")
     key = jax.random.key(0) if key is None else key
     check_key(key)
     devices = tuple(jax.devices()) if devices is None else check_devices(devices)
