@@ -152,7 +152,7 @@ def figures(out: Path) -> dict:
         for color, number in zip(PALETTE[1:], [w for w in (4, 16) if w in n], strict=False):
             mine = [row for row in delays if row["workers"] == number]
             k = [row["delay"] for row in mine]
-            axes[1].plot(k, [row["law"] for row in mine], color="black", linewidth=1)
+            axes[1].plot(k, [row["law"] for row in mine], color="black", linewidth=0.8, zorder=4)
             axes[1].plot(k, [row["share"] for row in mine], "o", color=color, markersize=2.5, label=f"{number} workers")
         axes[1].set(yscale="log", xlabel="Delay (updates)", ylabel="Share of updates", ylim=(1e-5, 1))
         legend(axes[1])

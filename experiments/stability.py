@@ -118,7 +118,7 @@ def figures(out: Path) -> dict:
             ax.plot(delays, [limit(tau, beta) for tau in delays], color="black", linewidth=1.2, label="closed form")
             ax.set(yscale="log", xlabel="Delay (updates)", title=f"momentum {beta:g}" if beta else "no momentum")
             ax.set_xlim(0, max(delays))
-            for place, word in ((0.9, "grows"), (0.12, "shrinks")):
+            for place, word in ((0.9, "grows"), (0.03, "shrinks")):
                 ax.text(0.95, place, word, transform=ax.transAxes, ha="right", color="white" if place > 0.5 else INK)
         axes[0].set_ylabel("Step size × curvature")
         axes[0].legend(loc="lower left")
