@@ -2,9 +2,12 @@
 #
 #   PYTHON=python3.13 make test      another interpreter (3.11 or newer)
 #   make test-all                    the long tests too
+#   make check                       lint, format and types
 #   make results                     every experiment again, into results/
 #   make gallery                     results/README.md again, from the results
 #   make page                        the README's table of methods again, from the code
+#   make notebook                    experiments/quickstart.ipynb again, with its outputs
+#   make docs                        the API reference, into build/docs
 
 VENV ?= .venv
 PYTHON ?= $(firstword $(foreach p,python3.14 python3.13 python3.12 python3.11 python3 python,$(shell \
@@ -13,11 +16,16 @@ export JAXASGD_DATA ?= $(wildcard $(CURDIR)/../shared/data)
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal -q
 
-.PHONY: demo test test-all results gallery page clean
+.PHONY: demo check test test-all results gallery page notebook docs clean
 
 demo: $(VENV)/demo.done
 	$(BIN)/python experiments/images.py --out results/demo
 	@echo "Open results/demo/overview.svg in a browser; the numbers are in results/demo/README.md."
+
+check: $(VENV)/test.done
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
 
 test: $(VENV)/test.done
 	$(PYTEST) -m "not long"
@@ -31,7 +39,17 @@ results: $(VENV)/demo.done
 	$(BIN)/python experiments/recorded_delays.py --out results/recorded_delays
 	$(BIN)/python experiments/stability.py --out results/stability
 	$(BIN)/python experiments/implicit_momentum.py --out results/implicit_momentum
+	$(BIN)/python experiments/optimizers.py --out results/optimizers
+	$(BIN)/python experiments/one_step_delay.py --out results/one_step_delay
+	$(BIN)/python experiments/softsync.py --out results/softsync
+	$(BIN)/python experiments/dana.py --out results/dana
 	$(BIN)/python experiments/portraits.py --out results/portraits
+	$(BIN)/python experiments/dispatch.py --out results/dispatch
+	$(BIN)/python experiments/heterogeneous.py --out results/heterogeneous
+	$(BIN)/python experiments/backups.py --out results/backups
+	$(BIN)/python experiments/need_asynchrony.py --out results/need_asynchrony
+	$(BIN)/python experiments/least_squares.py --out results/least_squares
+	$(BIN)/python experiments/worst_case.py --out results/worst_case
 	$(BIN)/python experiments/cluster_plan.py --out results/cluster_plan
 	$(BIN)/python experiments/diloco.py --tune --out results/diloco
 	$(BIN)/python experiments/pipeline.py --tune --out results/pipeline
@@ -51,6 +69,12 @@ gallery: $(VENV)/demo.done
 
 page: $(VENV)/demo.done
 	$(BIN)/python -c "import jaxasgd; from jaxasgd import listing; listing.rewrite('README.md', jaxasgd.methods)"
+
+notebook: $(VENV)/notebook.done
+	$(BIN)/python experiments/quickstart.py
+
+docs: $(VENV)/docs.done
+	$(BIN)/python docs/reference.py build/docs
 
 clean:
 	rm -rf $(VENV)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import shlex
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ import numpy as np
 import jaxasgd as ja
 from jaxasgd.colours import looks
 from jaxasgd.figures import STYLE, legend, pyplot, tidy
+from jaxasgd.problems.nets import Accuracy
 from jaxasgd.results import environment, interval
 
 # ------------------------------------------------------------------- numbers
@@ -49,6 +52,15 @@ def pick(rows: list[dict], **fixed) -> list[dict]:
     return [row for row in rows if all(row[key] == value for key, value in fixed.items())]
 
 
+def column(rows: list[dict], name: str) -> np.ndarray:
+    return np.array([row[name] for row in rows], float)
+
+
+def seen(rows: list[dict], name: str) -> list:
+    """The different values of a column, in the order of the rows."""
+    return list(dict.fromkeys(row[name] for row in rows))
+
+
 def plus_minus(values) -> str:
     """Mean ± half its 95 % interval over seeds, to the digits that matter."""
     mean, _, high = interval(values)
@@ -56,10 +68,49 @@ def plus_minus(values) -> str:
     return f"{mean:.{digits}f} ± {high - mean:.{digits}f}"
 
 
+def ranking(found: dict) -> str:
+    """Names from the lowest mean on, of name -> (mean, low, high): "<" where intervals are apart, "≈" where not."""
+    order = sorted(found, key=lambda name: found[name][0])
+    signs = ["<" if found[a][2] < found[b][1] else "≈" for a, b in pairwise(order)]
+    return " ".join(word for pair in zip(order, [*signs, ""], strict=True) for word in pair if word)
+
+
+def paired(one, other) -> tuple[int, str]:
+    """`one` minus `other`, seed by seed: the sign of its 95 % interval (0 if that holds zero), and the numbers."""
+    mean, low, high = interval(np.asarray(one) - np.asarray(other))
+    return int(low > 0) - int(high < 0), f"{mean:+.2f} ({low:+.2f} to {high:+.2f})"
+
+
 def markdown(heads: list[str], rows: list[list]) -> str:
     """A table."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def seeds_of(rows: list[dict]) -> list:
+    return sorted({row["seed"] for row in rows})
+
+
+# ------------------------------------------------------------------- small images
+
+
+@dataclasses.dataclass(frozen=True)
+class Error:
+    """Share of samples whose largest logit is not the label's: a metric of networks."""
+
+    module: object
+
+    def __call__(self, params, batch):
+        return 1 - Accuracy(self.module)(params, batch)
+
+
+def small_images(quick):
+    """MNIST with its pixels averaged two by two, for networks that train in a second; quick: scikit-learn's digits."""
+    data = ja.problems.images("digits" if quick else "mnist")
+    square = lambda X: np.asarray(X).reshape(len(X), 14, 2, 14, 2).mean((2, 4)).reshape(len(X), -1)
+    if data.name == "digits":
+        return data
+    return data._replace(X=square(data.X), X_test=square(data.X_test), name="MNIST")
 
 
 # ------------------------------------------------------------------- an experiment
@@ -114,7 +165,19 @@ def command(script: str) -> str:
 
 
 def tuned(
-    problem, times, methods, grid, metric, out: Path, *, until=None, num_updates=None, points=4, seeds, how=None
+    problem,
+    times,
+    methods,
+    grid,
+    metric,
+    out: Path,
+    *,
+    until=None,
+    num_updates=None,
+    points=4,
+    seeds,
+    how=None,
+    also=(),
 ) -> dict:
     """The learning rate of each method with the best mean final `metric`, on one grid; all numbers to tuning.csv.
 
@@ -124,11 +187,11 @@ def tuned(
         methods: name -> function of a learning rate.
         metric: a loss, a norm or an error is to be small, anything else large.
         num_updates: or name -> number, where methods need different ones for the same gradients.
-        points, how: see `ja.sweep`.
+        points, how: see `ja.sweep`. also: further metrics that go to the file.
     """
     takes = {name: (lambda learning_rate, make=make: make(learning_rate)) for name, make in methods.items()}
     ends = {"until": until, "points": points, "seeds": seeds, "how": how}
-    if metric == "gradient_norm":  # of the whole objective: reported where it may end a run
+    if "gradient_norm" in (metric, *also):  # of the whole objective: reported where it may end a run
         ends["target_gradient_norm"] = 1e-30
     numbers = num_updates if isinstance(num_updates, dict) else dict.fromkeys(methods, num_updates)
     found = []
@@ -136,7 +199,7 @@ def tuned(
         alike = {name: take for name, take in takes.items() if numbers[name] == number}
         found += ja.sweep(problem, times, alike, {"learning_rate": list(grid)}, num_updates=number, **ends).rows()
     keys = ("method", "learning_rate", "seed")
-    rows = [{key: row[key] for key in keys} | {f"final_{metric}": row[metric]} for row in found]
+    rows = [{key: row[key] for key in keys} | {f"final_{of}": row[of] for of in (metric, *also)} for row in found]
     write(out / "tuning.csv", rows)
     return {name: best_rate(pick(rows, method=name), f"final_{metric}") for name in methods}
 
@@ -158,12 +221,12 @@ def best_rate(rows, metric) -> float:
     return rates[int(np.where(np.isfinite(score), score, -np.inf).argmax())]
 
 
-def draw_tuning(path: Path, names=None, ax=None, chosen=None):
+def draw_tuning(path: Path, names=None, ax=None, chosen=None, look=None):
     """Final metric over the learning rate, a line a method, ringed where it was taken; diverged runs leave a gap.
 
     Args:
         path: tuning.csv. names: label -> published name (see `ja.figures.looks`). ax: draw here, not in a new figure.
-        chosen: method -> learning rate, where it is not the best of the file.
+        chosen: method -> learning rate, where it is not the best of the file. look: method -> colour and dashes.
     """
     rows = read(path)
     metric = next(key for key in rows[0] if key.startswith("final_"))
@@ -172,19 +235,25 @@ def draw_tuning(path: Path, names=None, ax=None, chosen=None):
         ax = figure.subplots() if ax is None else ax
         tidy(ax)
         methods, seen = list(dict.fromkeys(row["method"] for row in rows)), []
-        for method, look in looks(methods, names).items():
+        for method, line in (look or looks(methods, names)).items():
             mine = pick(rows, method=method)
             rates, mean = means(mine, metric)
-            ax.plot(rates, mean, marker=".", markersize=4, linewidth=1.1, label=method, **look)
+            ax.plot(rates, mean, marker=".", markersize=4, linewidth=1.1, label=method, **line)
             at = rates.index((chosen or {}).get(method, best_rate(mine, metric)))
             seen += mean[: at + 1].tolist()
-            ax.plot(rates[at], mean[at], "o", markersize=6, markerfacecolor="none", color=look["color"])
+            ax.plot(rates[at], mean[at], "o", markersize=6, markerfacecolor="none", color=line["color"])
         ax.set(xscale="log", xlabel="Learning rate", ylabel=metric.replace("_", " ").capitalize())
         if small_is_good(metric):
             ax.set_yscale("log")
             ax.set_ylim(top=3 * np.nanmax(seen))  # what explodes leaves the panel
         legend(ax, "Ringed: taken")
     return figure
+
+
+def legend_below(figure, ax, columns, **options):
+    """One legend for all panels of a figure, below them, with what `ax` has: bars before lines."""
+    pairs = sorted(zip(*ax.get_legend_handles_labels(), strict=True), key=lambda pair: "Bar" not in str(pair[0]))
+    figure.legend(*zip(*pairs, strict=True), loc="outside lower center", ncols=columns, **options)
 
 
 # ------------------------------------------------------------------- pages of a comparison

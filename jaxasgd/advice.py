@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import complexity, policies, times
 from .checks import real, whole
@@ -21,7 +24,14 @@ ROUNDS = 100  # updates of a simulation of single gradients, at least; of larger
 FEWEST = 8
 
 
-def plan_cluster(steps, noise_to_signal, *, sync_updates=None, seeds=5, progress=None) -> ClusterPlan:
+def plan_cluster(
+    steps: str | Path | ArrayLike | Sequence[ArrayLike],
+    noise_to_signal: float,
+    *,
+    sync_updates: float | None = None,
+    seeds: int = 5,
+    progress: bool | None = None,
+) -> ClusterPlan:
     """Which method reaches the target first on a cluster, predicted from the seconds that its workers' steps took.
 
     The target is a squared norm eps of the gradient. In units of L Delta / eps (see `jaxasgd.complexity`) theory asks

@@ -93,7 +93,7 @@ def methods(ax, plan):
     curves["ASGD, fastest"] = ((m + q) / np.cumsum(1 / complexity.in_order(plan.mean)))[:alive]
     for method, curve in curves.items():
         ax.plot(m[: len(curve)], curve / against, color=LOOKS[method]["color"], linewidth=1.0)
-    bound = {}
+    bound: dict[float, float] = {}
     for method in ("Ringmaster", "Rennala", "Rennala, restart"):
         rows = [row for row in plan.rows if row.method == method]
         bound |= {row.setting: row.closed / against for row in rows}

@@ -7,12 +7,13 @@ import difflib
 import inspect
 import json
 import math
+from typing import Any
 
 from . import listing
 
 # What each problem is, and the options it takes with their defaults.
 DATA = {"batch_size": 32, "shards": "none", "alpha": None}
-PROBLEMS = {
+PROBLEMS: dict[str, tuple[str, dict[str, Any]]] = {
     "quadratic": ("A quadratic with a chosen condition number.", {"dim": 100, "condition": 10.0, "noise": 0.1}),
     "tridiagonal": ("The worst-case quadratic of Nesterov.", {"dim": 1729, "noise": 0.01}),
     "toy": ("Linear regression on 100 samples with 2 features.", DATA | {"batch_size": 1}),

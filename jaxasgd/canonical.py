@@ -7,6 +7,8 @@ or one with another learning rate, runs the program that is already compiled.
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax.extend import core
@@ -69,7 +71,8 @@ def is_number(operand) -> bool:
     """Whether an operand is a floating-point scalar written into the program."""
     if not isinstance(operand, core.Literal):
         return False
-    return operand.aval.shape == () and jnp.issubdtype(operand.aval.dtype, jnp.floating)
+    aval: Any = operand.aval  # of a shape
+    return aval.shape == () and jnp.issubdtype(aval.dtype, jnp.floating)
 
 
 def inner(equation):

@@ -10,6 +10,7 @@ import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -56,7 +57,7 @@ class Checkpoint:
         real("seconds", self.seconds, 0, " between two saves")
         whole("keep", self.keep, 1, hint=": how many checkpoints are kept")
 
-    def below(self, *names) -> Checkpoint:
+    def below(self, *names: str) -> Checkpoint:
         """A checkpoint in a folder below this one."""
         clean = [re.sub(r"[^A-Za-z0-9_.-]+", "-", str(name)) for name in names]
         return Checkpoint(Path(self.folder, *clean), self.seconds, self.keep)
@@ -157,7 +158,7 @@ class Keeper:
 
     where: Checkpoint
     own: dict[str, str]
-    manager: object
+    manager: Any  # orbax.checkpoint.CheckpointManager
     latest: float = field(default_factory=time.monotonic)
 
     def offer(self, e, carry, looks, last=False) -> None:

@@ -6,6 +6,7 @@ import math
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,13 +41,16 @@ def dispatch(argv) -> int:
         import tyro
     except ImportError as error:
         raise ImportError('the command needs tyro: pip install "jaxasgd[cli]"') from error
-    from . import doctor, recordings, reproduction
+    from . import doctor, recordings, reporting, reproduction
     from .examples import EXAMPLES, PLAN_EXAMPLES, RECORD_EXAMPLES
-    from .options import Compare, Doctor, List, Plan, Plot, Record, Replay, Reproduce
+    from .options import Compare, Doctor, List, Plan, Plot, Record, Replay, Report, Reproduce
 
     told = {Compare: compare, Plan: advise}
-    commands = {command: lambda said, does=does: does(said, argv) for command, does in told.items()}
+    commands: dict[type, Callable] = {
+        command: lambda said, does=does: does(said, argv) for command, does in told.items()
+    }
     commands |= {Record: recordings.record, Replay: recordings.replay, List: show, Plot: draw}
+    commands |= {Report: reporting.publish}
     commands |= {Reproduce: reproduction.reproduce, Doctor: doctor.examine}
     examples = {"compare": EXAMPLES, "plan": PLAN_EXAMPLES, "record": RECORD_EXAMPLES}
     try:
@@ -62,7 +66,7 @@ def dispatch(argv) -> int:
     except SystemExit as stop:  # after help, or after an error that tyro has explained
         if not stop.code:
             print(examples.get(argv[0], ""), end="")
-        return stop.code or 0
+        return stop.code or 0  # type: ignore[return-value]  # tyro's is a number
     commands[type(said)](said)
     return 0
 

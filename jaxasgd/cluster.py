@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -115,6 +115,7 @@ class ClusterPlan:
 
     @property
     def num_workers(self) -> int:
+        """How many workers the cluster has."""
         return len(self.mean)
 
     @property
@@ -189,13 +190,13 @@ class ClusterPlan:
         head += f"; q = sigma^2 / eps = {self.noise_to_signal:g}; seconds to the target, {unit}"
         return "\n".join([head, "", text[0], "-" * max(map(len, text)), *text[1:]])
 
-    def plot(self):
+    def plot(self) -> Any:
         """A figure: the workers' seconds, and the time to the target against m, S and R (extra `plot`)."""
         from . import advice_figure
 
         return advice_figure.draw(self)
 
-    def save(self, folder, *, overwrite=False) -> Path:
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
         """Write plan.csv (the rows), plan.json (what made them, the advice), README.md, and plan.svg with matplotlib.
 
         Raises:
@@ -211,7 +212,7 @@ class ClusterPlan:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow([*Row._fields, "time", "ratio", "advised"])
             writer.writerows([*row, row.time, row.time / self.reference, row is self.best] for row in self.rows)
-        spec = {"noise_to_signal": self.noise_to_signal, "sync_updates": self.sync_updates}
+        spec: dict[str, Any] = {"noise_to_signal": self.noise_to_signal, "sync_updates": self.sync_updates}
         spec |= {"num_workers": self.num_workers, **self.spec, "advice": self.sentence, "call": self.best.call}
         spec |= {name: plain(getattr(self, name)) for name in ("mean", "spread", "rounds")}
         (folder / "plan.json").write_text(json.dumps(spec, indent=2) + "\n")

@@ -54,6 +54,11 @@ LOOKS = {
     "ACE": (SKY, DOTS),
     "FedBuff": (SKY, LONG),
     "FedAsync": (SKY, SOLID),
+    "SGD": (BLUE, SOLID),
+    "SGD, momentum 0.9": (BLUE, DOTS),
+    "Adam": (GREEN, LONG),
+    "AdamW": (GREEN, SOLID),
+    "Muon": (RED, SOLID),
 }
 
 
@@ -73,7 +78,7 @@ def looks(labels: Iterable[str], names: Mapping[str, str] | None = None) -> dict
         ('#0072b2', '#d55e00')
     """
     labels, names = list(labels), names or {}
-    wanted = {label: LOOKS.get(label) or LOOKS.get(names.get(label)) for label in labels}
+    wanted = {label: LOOKS.get(label) or LOOKS.get(names.get(label, label)) for label in labels}
     taken, found = set(), {}
     for label, look in wanted.items():
         if look is None:
@@ -84,5 +89,5 @@ def looks(labels: Iterable[str], names: Mapping[str, str] | None = None) -> dict
         taken.add(found[label])
     every = [(color, dash) for dash, color in product(DASHES, PALETTE)]
     rest = chain((look for look in every if look not in taken), cycle(every))
-    every = {label: found[label] if label in found else next(rest) for label in labels}
-    return {label: {"color": color, "linestyle": dash} for label, (color, dash) in every.items()}
+    chosen = {label: found[label] if label in found else next(rest) for label in labels}
+    return {label: {"color": color, "linestyle": dash} for label, (color, dash) in chosen.items()}

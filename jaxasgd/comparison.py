@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .checkpoints import checkpoint as checkpoint_of
 from .checks import callback, real, shown, whole
@@ -19,24 +22,29 @@ from .results import AXES, Comparison, Run, environment, folder_names
 from .simulation import check_times, simulate
 from .widths import best_waves
 
+if TYPE_CHECKING:
+    from .checkpoints import Checkpoint
+    from .problems import Problem
+    from .times import Times
+
 
 def compare(
-    problem,
-    times,
+    problem: Problem,
+    times: Times,
     methods: Mapping[str, Method],
     *,
-    until=None,
-    num_updates=None,
-    seeds=5,
-    key=None,
-    points=50,
-    evaluate=None,
-    reads="after",
-    target_loss=None,
-    target_gradient_norm=None,
-    checkpoint=None,
-    each=None,
-    progress=None,
+    until: float | None = None,
+    num_updates: int | None = None,
+    seeds: int | Sequence[int] = 5,
+    key: jax.Array | None = None,
+    points: int = 50,
+    evaluate: int | ArrayLike | None = None,
+    reads: str = "after",
+    target_loss: float | None = None,
+    target_gradient_norm: float | None = None,
+    checkpoint: Checkpoint | str | Path | None = None,
+    each: Callable | None = None,
+    progress: bool | None = None,
 ) -> Comparison:
     """Run every method with every seed on the same clock.
 
@@ -80,7 +88,7 @@ def compare(
             raise ValueError(f"method {name!r} is a ja.Method (ja.methods has them ready); got {shown(method)}.")
     if np.ndim(seeds) == 0 and not isinstance(seeds, (range, Iterator)):
         seeds = range(whole("seeds", seeds, 1, hint=": how many, or the seeds themselves"))
-    seeds = [whole("each of seeds", seed) for seed in seeds]
+    seeds = [whole("each of seeds", seed) for seed in seeds]  # type: ignore[union-attr]  # no number any more
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds is a number of seeds, 1 or more, or different seeds; got {seeds}.")
     if until is None and num_updates is None:
@@ -95,7 +103,7 @@ def compare(
     places = folder_names(methods) if saved else {}
     check_times(times)
     if evaluate is None:
-        evaluate = np.linspace(0, until, points + 1) if until is not None else max(1, num_updates // points)
+        evaluate = np.linspace(0, until, points + 1) if until is not None else max(1, (num_updates or 0) // points)
     bound = {name: method.bind(times.num_workers, times) for name, method in methods.items()}
     began, runs = time.perf_counter(), []
     play = lambda method, seed: simulate(method, times, until=until, num_updates=num_updates, seed=seed, reads=reads)

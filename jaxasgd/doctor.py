@@ -15,6 +15,7 @@ EXTRAS = {  # extra: what it is for, and a module of it
     "data": ("scikit-learn's data sets, LIBSVM files", ("sklearn",)),
     "nets": ("networks and transformers", ("flax",)),
     "checkpoint": ("runs that go on after a kill", ("orbax.checkpoint",)),
+    "report": ("results as an HTML page", ("jinja2", "markdown_it")),
     "pandas": ("data frames", ("pandas",)),
     "ray": ("workers in processes of their own", ("ray",)),
 }
@@ -50,11 +51,11 @@ def devices():
     """What JAX computes on; whether it overlooks a GPU."""
     import jax
 
-    kinds = {}
+    kinds: dict[tuple[str, str], list] = {}
     for device in jax.devices():
         kinds.setdefault((device.platform, device.device_kind), []).append(device)
     told = ", ".join(f"{len(some)} × {kind} ({name})" for (name, kind), some in kinds.items())
-    x64 = "float64 on" if jax.config.jax_enable_x64 else "float32"
+    x64 = "float64 on" if jax.config.jax_enable_x64 else "float32"  # type: ignore[attr-defined]  # made at run time
     gpu = shutil.which("nvidia-smi") and all(name == "cpu" for name, _ in kinds)
     remedy = 'an NVIDIA GPU is not used: pip install "jaxasgd[cuda]"' if gpu else ""
     yield Finding("devices", f"{told}; {os.cpu_count()} CPU cores; {x64}", remedy)

@@ -83,8 +83,10 @@ def eager_run(
     params = compiled_take(carry.cells, cells[e]) if carry.params is None else carry.params
     stacked = {name: np.stack([look[name] for look in looks]) for name in looks[0]}
     loss = stacked.pop("loss")
-    clock = (column[: e + 1] for column in clock.values())
-    return History(*clock, loss, stacked, params, np.int32(status), np.int32(made.update[e]))
+    seen = {name: column[: e + 1] for name, column in clock.items()}
+    return History(
+        **seen, loss=loss, metrics=stacked, params=params, status=np.int32(status), ended=np.int32(made.update[e])
+    )
 
 
 def ended(look, targets) -> Status:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import program
 from .cells import AS_SENT
@@ -25,25 +28,30 @@ from .problems.base import Problem
 from .schedule import Schedule
 from .widths import best_waves
 
+if TYPE_CHECKING:
+    import optax
+
+    from .checkpoints import Checkpoint
+
 __all__ = ["History", "Status", "eager_run", "judge", "look_at", "look_with_norm", "run"]
 
 
 def run(
     problem: Problem,
     schedule: Schedule | Plan,
-    rule,
+    rule: optax.GradientTransformation | Method,
     *,
-    key,
-    evaluate=None,
-    target_loss=None,
-    target_gradient_norm=None,
-    width=None,
-    devices=None,
-    cell_dtype=None,
-    cell_memory=None,
-    checkpoint=None,
-    each=None,
-    progress=None,
+    key: jax.Array,
+    evaluate: int | ArrayLike | None = None,
+    target_loss: float | None = None,
+    target_gradient_norm: float | None = None,
+    width: int | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    cell_dtype: Any = None,
+    cell_memory: str | None = None,
+    checkpoint: Checkpoint | str | Path | None = None,
+    each: Callable | None = None,
+    progress: bool | None = None,
 ) -> History:
     """Train on a schedule: every row's gradient at the version its worker had read, every update by the rule.
 
@@ -215,6 +223,6 @@ def check_devices(devices) -> tuple:
 def traced_run(parts, made, problem, key, consts, look, targets) -> History:
     params, looks = program.compiled_whole(parts, made, problem, key, consts, look)
     status, last = judge(looks["loss"], looks.get("gradient_norm"), targets, jnp)
-    times = (jnp.asarray(getattr(made, name)) for name in ("time", "update", "gradients"))
+    time, update, gradients = (jnp.asarray(getattr(made, name)) for name in ("time", "update", "gradients"))
     loss = looks.pop("loss")
-    return History(*times, loss, looks, params, status, jnp.asarray(made.update)[last])
+    return History(time, update, gradients, loss, looks, params, status, update[last])

@@ -24,6 +24,7 @@ examples
     jaxasgd compare --problem libsvm --data train.txt --learning-rate 0.5 \\
         --methods sync_sgd asgd --until 100 --out results/mine
     jaxasgd plot results/mine --against update --of accuracy
+    jaxasgd report results/mine --out mine.html
 """
 
 PLAN_EXAMPLES = """\

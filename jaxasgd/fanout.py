@@ -19,6 +19,7 @@ replicated on all devices, are read by `np.asarray`. All of this is synchronous:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -77,7 +78,8 @@ def value_and_grad(
     if how not in ("pmap", "shard_map"):
         raise ValueError(f'fanout.value_and_grad: how is "pmap" or "shard_map"; got {how!r}.')
     mesh, own = mesh_of(devices), mesh_of(own_devices(devices, "value_and_grad"))
-    several, agreed = own.size < mesh.size, []
+    several = own.size < mesh.size
+    agreed: list = []
 
     def one(params, shard):
         out = loss(params, shard)
@@ -105,8 +107,8 @@ def value_and_grad(
     if how == "pmap":
         mapped = jax.pmap(local, AXIS, in_axes=(None, 0), out_axes=(None, 0), devices=devices, axis_size=mesh.size)
     else:
-        specs = {"in_specs": (P(), P(AXIS)), "out_specs": (P(), P(AXIS))}
-        mapped = jax.jit(jax.shard_map(local, mesh=mesh, check_vma=False, **specs))
+        specs = (P(), P(AXIS))
+        mapped = jax.jit(jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=specs, check_vma=False))
 
     def value_and_grad_of_mean(params, shards):
         eager = not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((params, shards)))
@@ -142,7 +144,7 @@ def value_and_grad(
     return value_and_grad_of_mean
 
 
-def share(tree, devices: Sequence[jax.Device] | None = None, *, whole: bool = False):
+def share(tree: Any, devices: Sequence[jax.Device] | None = None, *, whole: bool = False) -> Any:
     """Arrays of all processes from what each of them has, for a `jit` of your own.
 
     Every process passes its own rows: leaves [own_rows, ...], as many for each device everywhere, become [rows, ...]
@@ -183,7 +185,9 @@ def share(tree, devices: Sequence[jax.Device] | None = None, *, whole: bool = Fa
     return lift(tree, mesh, spec) if own.size < mesh.size else tree
 
 
-def spread(fn: Callable, in_axes: int | Sequence[int | None] | None = 0, devices=None) -> Callable:
+def spread(
+    fn: Callable, in_axes: int | Sequence[int | None] | None = 0, devices: Sequence[jax.Device] | None = None
+) -> Callable:
     """`jax.vmap(fn, in_axes)` with the mapped axis spread over devices: one program, each device a part of the sweep.
 
     Returns a function of the same arguments and the same results as `jax.vmap(fn, in_axes)`. The axis is cut into equal
@@ -238,7 +242,7 @@ def spread(fn: Callable, in_axes: int | Sequence[int | None] | None = 0, devices
         surplus = -length % len(devices)
         if surplus:
             members = np.minimum(np.arange(length + surplus), length - 1)
-            args = [_take(arg, members) if axis == 0 else arg for arg, axis in zip(args, axes, strict=True)]
+            args = tuple(_take(arg, members) if axis == 0 else arg for arg, axis in zip(args, axes, strict=True))
         specs = tuple(P(AXIS) if axis == 0 else P() for axis in axes)
         mapped = jax.shard_map(jax.vmap(fn, axes), mesh=mesh, in_specs=specs, out_specs=P(AXIS), check_vma=False)
         return mapped(*args)

@@ -6,6 +6,7 @@ import math
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import fill
+from typing import Any
 
 from .colours import DASHES, GREY, INK, PALETTE, looks
 
@@ -47,6 +48,7 @@ def pyplot():
         import matplotlib.pyplot as plt
     except ImportError as error:
         raise ImportError('figures need matplotlib: pip install "jaxasgd[plot]"') from error
+    plt.draw_if_interactive()  # the backend sets itself up now: inside of an rc_context its settings would be undone
     return plt
 
 
@@ -79,7 +81,7 @@ def tidy(ax, grid="both"):
 def legend(ax, title=None, handles=None, **options):
     """A legend above the panel, left-aligned, in as many columns as the panel is wide; it never covers data."""
     handles = ax.get_legend_handles_labels()[0] if handles is None else handles
-    width = ax.get_position().width * ax.figure.get_figwidth()
+    width = ax.get_position().width * ax.get_figure(root=True).get_figwidth()
     labels = [wrap(handle.get_label(), width) for handle in handles]
     place = {"loc": "lower left", "bbox_to_anchor": (0, 1.03), "title": title, "alignment": "left"}
     made = ax.legend(handles, labels, ncols=columns(labels, width), **(place | options))
@@ -111,7 +113,7 @@ def numbers(axis, largest, *, whole=True):
         axis.set_major_formatter(ticker.EngFormatter(sep=""))
 
 
-def save(figure, path) -> Path:
+def save(figure: Any, path: str | Path) -> Path:
     """Write a figure as .svg or .png, the same bytes every time, and close it.
 
     No date goes into the file and the ids within an SVG are fixed, so that a picture under version control changes

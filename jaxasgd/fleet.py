@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 from heapq import heappop, heappush, heapreplace
+from typing import Any
 
 import numpy as np
 
@@ -58,7 +60,7 @@ class Fleet:
         self.columns = {name: np.zeros(n, np.int64) for name in INTEGERS} | {name: np.zeros(n) for name in SECONDS}
         for name in ("serial", "last", "last_visit"):
             self.columns[name][:] = -1
-        view = lambda name: memoryview(self.columns[name])
+        view: Callable[[str], Any] = lambda name: self.columns[name].data
         self.serials, self.starts, self.reads, self.sizes = view("serial"), view("start"), view("read"), view("size")
         self.visits, self.repeats, self.begins, self.busy = view("visit"), view("repeat"), view("begin"), view("busy")
         self.started, self.lasts, self.again = view("started"), view("last"), view("again")

@@ -11,6 +11,7 @@ import zipfile
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -59,7 +60,8 @@ def save(schedule: Schedule, path) -> Path:
     meta = {name: getattr(schedule, name) for name in META}
     meta["format"] = FORMAT if schedule.busy is None else NEWEST
     if path.suffix == ".npz":
-        np.savez_compressed(path, meta=np.array(json.dumps(meta, sort_keys=True)), **schedule._arrays())
+        arrays: dict[str, Any] = schedule._arrays()
+        np.savez_compressed(path, meta=np.array(json.dumps(meta, sort_keys=True)), **arrays)
         return path
     lost = schedule.unfinished
     meta |= {"rows": len(schedule), "unfinished": len(lost["kind"])}
@@ -78,7 +80,8 @@ def load(path, make=Schedule) -> Schedule:
         FileNotFoundError: there is none.
         ValueError: another ending; a foreign or damaged file: it names the file, and the row (the line of a .csv).
     """
-    path, firsts = Path(path), {}
+    path = Path(path)
+    firsts: dict[str, int] = {}
     if not path.exists():
         raise FileNotFoundError(f"no schedule at {str(path)!r}.")
     path = ending("a schedule", path, ".npz", ".csv", ".csv.gz")
@@ -126,7 +129,9 @@ def assemble(meta, table, tags, unfinished) -> dict:
 
 def read_npz(path) -> dict:
     """The members of an archive of arrays, none of them larger than its file can hold."""
-    size, table, inner = path.stat().st_size, {}, {"tags": {}, "unfinished": {}}
+    size = path.stat().st_size
+    table: dict[str, Any] = {}
+    inner: dict[str, dict] = {"tags": {}, "unfinished": {}}
     with zipfile.ZipFile(path) as archive:
         members, names = archive.infolist(), archive.namelist()
         if len(set(names)) < len(names):
@@ -172,7 +177,8 @@ def array(name, data) -> np.ndarray:
 
 def named(schedule) -> dict:
     """The columns, with a name for each group of versions read and for each tag."""
-    table, groups = {}, schedule.read.T if schedule.read.ndim == 2 else ()
+    groups = schedule.read.T if schedule.read.ndim == 2 else ()
+    table: dict[str, np.ndarray] = {}
     for name in COLUMNS:
         parts = {f"read_{group}": column for group, column in enumerate(groups)} if name == "read" else {}
         table |= parts or {name: getattr(schedule, name)}
@@ -247,7 +253,8 @@ def convert(texts, name, dtype, first) -> np.ndarray:
     """A column of numbers, flags or kinds from their texts."""
     kind = np.dtype(dtype).kind
     words = {"f": "a number", "i": f"a whole number, {dtype.__name__}", "b": "0 or 1", "U": ", ".join(UNFINISHED)}[kind]
-    choices = {"b": {"0": False, "1": True}, "U": {kind: number for number, kind in enumerate(UNFINISHED)}}.get(kind)
+    kinds: dict[str, dict] = {"b": {"0": False, "1": True}, "U": {word: n for n, word in enumerate(UNFINISHED)}}
+    choices = kinds.get(kind)
     reader = choices.__getitem__ if choices else float if kind == "f" else int
     dtype = np.int32 if kind == "U" else dtype
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from .figures import legend, looks, nice, numbers, panel
 from .schedule import Schedule
 
 
-def delays(schedules, *, ax=None):
+def delays(schedules: Mapping[str, Schedule], *, ax: Any = None) -> Any:
     """The distribution of the delays of the gradients that were used: the share of them at each delay.
 
     Whole numbers have a step each up to a delay of 100; beyond, steps are bins of equal width, or, where a few delays
@@ -51,7 +51,8 @@ def distributions(ax, schedules, every=None):
     edges, per, geometric = bins(largest, max((np.quantile(values, 0.9) for values in some), default=0))
     shares = {name: np.histogram(values, edges)[0] / max(len(values), 1) for name, values in used.items()}
     to = np.log1p if geometric else np.asarray
-    span, marks, room = to(edges[-1]) - to(edges[0]), [], 0.05
+    span, room = to(edges[-1]) - to(edges[0]), 0.05
+    marks: list[tuple] = []
     for (name, share), look in zip(shares.items(), [(every or looks(shares))[name] for name in shares], strict=True):
         if not len(used[name]):
             ax.plot([], [], label=f"{name} (no gradient used)", **look)

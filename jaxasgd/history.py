@@ -51,7 +51,7 @@ class History:
     status: Any
     ended: Any
 
-    def to_pandas(self):
+    def to_pandas(self) -> Any:
         """A line an evaluation, with time, update, gradients, loss and the metrics, as a pandas DataFrame.
 
         Raises:

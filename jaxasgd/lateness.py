@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from .figures import GREY, INK, PALETTE, SMALL, STYLE, legend, nice, numbers, pyplot, tidy
 from .histograms import equal, stretch
 from .schedule import Schedule
+
+if TYPE_CHECKING:
+    from .times import Times
 
 FEW_DOTS, FEW_WORKERS, FEW_GROUPS = 2000, 6, 6
 MOST_RANGES = 100  # workers whose ranges are bars; beyond, a band
@@ -17,7 +20,7 @@ SHADES, GREYS = ("#d3e3ef", "#0b4f80"), ("#dedede", "#6a6a6a")
 MARKERS = "os^Dvp"
 
 
-def staleness(schedule, *, against="time", times=None, ax=None):
+def staleness(schedule: Schedule, *, against: str = "time", times: Times | None = None, ax: Any = None) -> Any:
     """How late every gradient was, over the run and from worker to worker.
 
     First panel: the delay of each gradient that arrived, at its arrival. Below 2000 gradients they are dots (up to six
@@ -112,7 +115,8 @@ def over_run(ax, schedule, against):
     ax.set_ylim(low, high)
     numbers(ax.yaxis, largest)
     if scale:
-        ax.yaxis.set_major_locator(FixedLocator(scale.ticks(largest)))
+        ticks: Any = scale.ticks(largest)
+        ax.yaxis.set_major_locator(FixedLocator(ticks))
         ax.minorticks_off()
     ax.set_xlim(0 if against == "time" else -0.5, end or 1)
     numbers(ax.xaxis, end, whole=against == "update")
@@ -171,7 +175,7 @@ def running(ax, x, every, few):
     pieces = min(len(x) // 10, 30 if few else 80)
     if pieces < 2:
         return
-    halo = {} if few else {"path_effects": [Stroke(linewidth=2.2, foreground="white"), Normal()]}
+    halo: dict[str, Any] = {} if few else {"path_effects": [Stroke(linewidth=2.2, foreground="white"), Normal()]}
     halo |= {"zorder": 4, "linewidth": 1.1}
     edges = np.linspace(0, len(x), pieces + 1).astype(int)
     number = np.diff(edges)

@@ -65,7 +65,8 @@ def families(module) -> dict[str, list]:
     """Heading -> methods, in the order of the oldest paper; the heading begins the docstring of the family's file."""
     found: dict[str, list] = {}
     for function in public(module).values():
-        heading = inspect.getdoc(sys.modules[function.__module__]).split("\n")[0].split(":")[0].rstrip(".")
+        told = inspect.getdoc(sys.modules[function.__module__]) or ""
+        heading = told.split("\n")[0].split(":")[0].rstrip(".")
         found.setdefault(heading, []).append(function)
     age = lambda function: (function.entry.papers[0].year, function.__name__)
     ordered = sorted(found.items(), key=lambda item: min(map(age, item[1])))

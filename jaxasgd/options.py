@@ -226,7 +226,7 @@ class ReplayProblem(ProblemOptions):
         alpha: See problem.
     """
 
-    problem: Annotated[str | None, shown("NAME", "default: as recorded")] = None
+    problem: Annotated[str | None, shown("NAME", "default: as recorded")] = None  # type: ignore[assignment]  # None too
 
 
 @dataclass
@@ -284,6 +284,23 @@ class Plot:
     against: Annotated[str | None, shown("AXIS", "default: time")] = None
     of: Annotated[str | None, shown("METRIC", "default: loss")] = None
     out: Annotated[Path | None, shown("FILE", "default: an .svg in the folder")] = None
+
+
+@dataclass
+class Report:
+    """Write results folders as one HTML page, figures and all, that needs no other file and no network.
+
+    Args:
+        folders: Folders that 'jaxasgd compare', 'jaxasgd plan' or an experiment wrote.
+        out: The page, an .html.
+        title: Title of the page.
+        overwrite: Replace the page, if there is one.
+    """
+
+    folders: Annotated[Positional[tuple[Path, ...]], shown("FOLDER ...", "required")] = ()
+    out: Annotated[Path, shown("FILE", "default: report.html")] = Path("report.html")
+    title: Annotated[str | None, shown("TEXT", "default: what the folder says")] = None
+    overwrite: Annotated[bool, shown(None)] = False
 
 
 @dataclass

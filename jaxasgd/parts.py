@@ -64,7 +64,7 @@ def trace_parts(method: Method, plan, problem, params, sample, devices, cells: C
     update, update_consts, after = traced_update(rule, "rule", params, state, extras, plan.lone)
     check_state("rule", state, after)
     arrival_init = arrival_update = None
-    arrival_consts = ([], [])
+    arrival_consts: tuple[list, list] = ([], [])
     if method.arrival is not None:
         arrival = transformation("an arrival rule", method.arrival)
         arrival_init, start_consts, arrival_state = trace(arrival.init, params)
@@ -160,7 +160,8 @@ def traced_update(rule, what, params, state, extras, lone):
 
 def check_updates(what, params, updates):
     shapes = lambda tree: [jnp.shape(a) for a in jax.tree.leaves(tree)]
-    if jax.tree.structure(params) != jax.tree.structure(updates) or shapes(params) != shapes(updates):
+    alike = jax.tree.structure(params) == jax.tree.structure(updates)  # type: ignore[operator]  # of PyTreeDefs
+    if not alike or shapes(params) != shapes(updates):
         raise ValueError(
             f"the {what} gives every parameter an update of its shape; updates have {shapes(updates)}, the parameters "
             f"{shapes(params)}."
@@ -169,7 +170,8 @@ def check_updates(what, params, updates):
 
 def check_state(what, before, after):
     shapes = lambda tree: [(jnp.shape(a), jnp.result_type(a)) for a in jax.tree.leaves(tree)]
-    if jax.tree.structure(before) != jax.tree.structure(after) or shapes(before) != shapes(after):
+    alike = jax.tree.structure(before) == jax.tree.structure(after)  # type: ignore[operator]  # of PyTreeDefs
+    if not alike or shapes(before) != shapes(after):
         raise ValueError(
             f"the {what}'s state keeps its structure, shapes and dtypes over an update (cast with .astype); init gives "
             f"{shapes(before)}, update {shapes(after)}."

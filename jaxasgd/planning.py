@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .checks import flag, kind, shown, whole
 from .schedule import Schedule
@@ -85,6 +86,7 @@ class Plan:
 
     @property
     def num_evaluations(self) -> int:
+        """How often the parameters are looked at, before the first update and at the end included."""
         return self.time.shape[-1]
 
 
@@ -93,7 +95,9 @@ TRAITS = ("every", "lone", "all_used", "own", "shared", "closed", "one_each")  #
 STATIC = tuple(f.name for f in fields(Plan) if f.name not in ARRAYS)
 
 
-def plan(schedule: Schedule, *, evaluate=None, width: int = 1, one_each: bool = False) -> Plan:
+def plan(
+    schedule: Schedule, *, evaluate: int | ArrayLike | None = None, width: int = 1, one_each: bool = False
+) -> Plan:
     """Compile a schedule on the host: drop, evaluate, cells, waves, pad.
 
     Args:
@@ -231,7 +235,7 @@ def pad(column, length, value):
     return out
 
 
-def stack(plans) -> Plan:
+def stack(plans: Iterable[Plan]) -> Plan:
     """Put plans together along a new leading axis, for `vmap` over seeds, clocks or policies.
 
     All are laid out alike: the same number of evaluations (short ones look again at their last version) and the
@@ -265,13 +269,14 @@ def stack(plans) -> Plan:
     full = all(p.num_evaluations == looks and (np.diff(p.bounds) == chunk).all() for p in plans)
     num_cells = max(p.num_cells for p in plans)
     laid = [lay_out(p, chunk, looks, num_cells) for p in plans]
+    arrays: dict[str, Any] = {
+        name: {key: np.stack([p[name][key] for p in laid]) for key in laid[0][name]}
+        if isinstance(laid[0][name], dict)
+        else np.stack([p[name] for p in laid])
+        for name in ARRAYS
+    }
     return Plan(
-        **{
-            name: {key: np.stack([p[name][key] for p in laid]) for key in laid[0][name]}
-            if isinstance(laid[0][name], dict)
-            else np.stack([p[name] for p in laid])
-            for name in ARRAYS
-        },
+        **arrays,
         num_cells=num_cells,
         width=1,
         max_size=max(p.max_size for p in plans),

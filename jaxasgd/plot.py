@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from textwrap import shorten
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +14,11 @@ from .histograms import delays
 from .lateness import staleness
 from .portrait import timeline
 from .results import interval
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from .results import Comparison
 
 __all__ = ["comparison", "delays", "overview", "save", "staleness", "timeline"]
 
@@ -34,7 +40,15 @@ class Average(NamedTuple):
     seeds: int
 
 
-def comparison(table, against="time", of="loss", *, ax=None, level=0.95, log=None):
+def comparison(
+    table: Comparison,
+    against: str = "time",
+    of: str = "loss",
+    *,
+    ax: Any = None,
+    level: float = 0.95,
+    log: bool | None = None,
+) -> Any:
     """Every method's mean over seeds, with a Student-t interval, against time, updates or gradients.
 
     Values are held from one evaluation to the next (steps), and a line ends where its first seed ran out. Where a
@@ -91,7 +105,7 @@ def average(table, method, against, of, level) -> Average:
     with np.errstate(all="ignore"):
         mean, low, high = interval(values, level)
         rest = np.where(there, values, 0).sum(axis=0) / there.sum(axis=0)
-    whole = there.all(axis=0)
+    whole = np.all(there, axis=0)
     rest[whole & ~np.append(~whole[1:], False)] = np.nan  # keep the last whole point: there the dotted line begins
     diverged = [end for end, run in zip(ends, runs, strict=True) if run.status == "diverged"]
     first = max(run.columns[against][:2][-1] for run in runs)
@@ -174,7 +188,14 @@ def limits(lines, bands, log):
 # ----------------------------------------------------------------- overview
 
 
-def overview(table, of=("loss",), *, title=None, timelines=None, level=0.95):
+def overview(
+    table: Comparison,
+    of: str | Sequence[str] = ("loss",),
+    *,
+    title: str | None = None,
+    timelines: str | Sequence[str] | None = None,
+    level: float = 0.95,
+) -> Figure:
     """A comparison on one page, 7.2 inches wide: what was reached against all three axes, and why.
 
     A row of panels per metric, against time, updates and gradients; below them the delays of every method, and the

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,14 @@ RAMP = ("#dfb145", "#83b77c", "#43a19d", "#2b7fa8", "#2c4d8f", "#1d1f4f")
 WASTE, PALE = "#d0d0d0", "#e8e8e8"
 
 
-def timeline(schedule, *, until=None, how=None, max_workers=None, ax=None):
+def timeline(
+    schedule: Schedule,
+    *,
+    until: float | None = None,
+    how: str | None = None,
+    max_workers: int | None = None,
+    ax: Any = None,
+) -> Any:
     """Who computed when: a row per worker, a bar per job from its start to its end, coloured by its delay.
 
     Discarded gradients are grey, hatched in bars; jobs that never became a gradient (cancelled, lost, running at the
@@ -125,8 +132,8 @@ def choose(schedule, most, by_speed=False) -> np.ndarray:
         return np.arange(n)
     worker, took = schedule.worker[kept], (schedule.time - schedule.start)[kept]
     number = np.bincount(worker, minlength=n)
-    seconds = np.bincount(worker, took, n) + np.bincount(lost["worker"], lost["seconds"], n)
-    seconds = np.round(seconds / (schedule.end or 1), 9)
+    worked = np.bincount(worker, took, n) + np.bincount(lost["worker"], lost["seconds"], n)
+    seconds = np.round(worked / (schedule.end or 1), 9)
     mean = np.where(seconds > 0, seconds, np.inf) / np.maximum(number, 1)
     middle = np.cumsum(number) - number + (number - 1) // 2
     median = np.append(took[np.lexsort((took, worker))], np.inf)[np.where(number > 0, middle, -1)]
@@ -154,7 +161,8 @@ def colours(delays):
 
     delays = delays[delays >= 0]
     largest, scale = int(delays.max(initial=0)), stretch(delays)
-    ramp = colors.LinearSegmentedColormap.from_list("delay", RAMP)
+    ramp: colors.Colormap = colors.LinearSegmentedColormap.from_list("delay", RAMP)
+    norm: colors.Normalize
     if largest <= 8:
         ramp = colors.ListedColormap(ramp(np.arange(largest + 1) / max(largest, 4)))
         norm = colors.BoundaryNorm(np.arange(largest + 2) - 0.5, largest + 1)
@@ -163,7 +171,7 @@ def colours(delays):
     else:
         norm = colors.Normalize(0, largest)
     made = cm.ScalarMappable(norm, ramp)
-    made.stretch = scale
+    made.stretch = scale  # type: ignore[attr-defined]  # for `colour_bar`
     return made
 
 
@@ -198,8 +206,8 @@ def draw(ax, schedule, jobs, scale) -> list:
     discarded, lost = jobs.delay == DISCARDED, jobs.delay <= LOST
     shades = scale.to_rgba(np.maximum(jobs.delay, 0))
     shades[discarded] = 0.62, 0.62, 0.62, 1
-    grey = {"facecolor": "#d4d4d4", "edgecolor": "#8a8a8a", "hatch": "//////", "linewidth": 0.0}
-    pale = {"facecolor": "#f4f4f4", "edgecolor": "#cccccc", "linewidth": edge}
+    grey: dict[str, Any] = {"facecolor": "#d4d4d4", "edgecolor": "#8a8a8a", "hatch": "//////", "linewidth": 0.0}
+    pale: dict[str, Any] = {"facecolor": "#f4f4f4", "edgecolor": "#cccccc", "linewidth": edge}
     used = {"facecolor": shades, "edgecolor": "white", "linewidth": edge}
     bars = [("jobs", ~(discarded | lost), used), ("discarded", discarded, grey), ("unfinished", lost, pale)]
     waits = jobs.done < jobs.end
@@ -208,7 +216,7 @@ def draw(ax, schedule, jobs, scale) -> list:
         if chosen.any():
             thin = name == "waiting"
             x0, x1 = (jobs.done, jobs.end) if thin else (jobs.start, jobs.done)
-            corners = boxes(jobs.row[chosen], x0[chosen], x1[chosen], 0.09 if thin else 0.41)
+            corners: Any = boxes(jobs.row[chosen], x0[chosen], x1[chosen], 0.09 if thin else 0.41)
             style = style | ({"facecolor": shades[chosen]} if style["facecolor"] is shades else {})
             ax.add_collection(PolyCollection(corners, label=name, **style), autolim=False)
     low, top = -0.8 - 0.02 * rows, -1.6 - min(0.1 * rows, 1.4 + 0.04 * rows)

@@ -27,7 +27,7 @@ class Rows:
         self.groups = None  # how many versions a row has read, where that is more than one
         self.seen, self.rows_seen = bytearray(), []  # versions read by the groups of these rows, i8 [rows, groups]
         self.late = []  # (rows, weights) known when a batch closed
-        self.tags = {name: ([], []) for name in tags}  # name -> rows, values
+        self.tags: dict[str, tuple[list, list]] = {name: ([], []) for name in tags}  # name -> rows, values
 
     def append(self, told, use, step, time, start, busy, worker, read, visit, repeat, size):
         """Write a row; `told` is what the decision says further: weight, weights, tags and read."""

@@ -67,8 +67,8 @@ def header(script: Path) -> Experiment | None:
         return None
     told = {}
     for field in FIELDS:
-        block = re.search(rf"^{field} +(.*?)(?=^\S|\n\n|\Z)", text, re.MULTILINE | re.DOTALL)
-        told[field.lower()] = " ".join(block[1].split())
+        blocks = re.findall(rf"^{field} +(.*?)(?=^\S|\n\n|\Z)", text, re.MULTILINE | re.DOTALL)
+        told[field.lower()] = " ".join(blocks[0].split())
     words = shlex.split(re.split(r" \(|;", told.pop("command"))[0])
     return Experiment(script, text.splitlines()[0], command=tuple(words[2:]), **told)
 

@@ -11,10 +11,15 @@ import sys
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from .reporting import report
 from .schedule import Schedule
+
+__all__ = ["Comparison", "Run", "environment", "interval", "listing", "load", "prepare", "report"]
 
 AXES = ("time", "update", "gradients")
 
@@ -47,6 +52,7 @@ class Comparison:
 
     @property
     def methods(self) -> list[str]:
+        """Names of the methods, in the order of `runs`."""
         return list(dict.fromkeys(run.method for run in self.runs))
 
     @property
@@ -54,13 +60,16 @@ class Comparison:
         """What can be plotted: "loss" and whatever else the problem reports."""
         return [name for name in self.runs[0].columns if name not in AXES]
 
-    def of(self, method) -> list[Run]:
+    def of(self, method: str) -> list[Run]:
+        """The runs of a method, one a seed."""
         chosen = [run for run in self.runs if run.method == method]
         if not chosen:
             raise ValueError(f"the methods are {self.methods}; got {method!r}.")
         return chosen
 
-    def curves(self, method, of="loss", against="time", grid=None):
+    def curves(
+        self, method: str, of: str = "loss", against: str = "time", grid: ArrayLike | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """All seeds on one grid, each holding its last value: `(grid [points], values [seeds, points])`.
 
         A seed has no value (nan) beyond its end where it diverged, and keeps its last where it reached its target.
@@ -82,11 +91,13 @@ class Comparison:
             values.append(np.where((grid > x[-1]) & (run.status == "diverged"), np.nan, held))
         return grid, np.array(values)
 
-    def final(self, method, of="loss") -> np.ndarray:
+    def final(self, method: str, of: str = "loss") -> np.ndarray:
         """The last value of each seed."""
         return np.array([run.columns[of][-1] for run in self.of(method)], np.float64)
 
-    def reach(self, method, level, of="loss", against="time", below=None) -> np.ndarray:
+    def reach(
+        self, method: str, level: float, of: str = "loss", against: str = "time", below: bool | None = None
+    ) -> np.ndarray:
         """Where each seed first passes `level` (nan: never). Losses pass it downwards, anything else upwards."""
         below = ("loss" in of or "norm" in of) if below is None else below
         out = []
@@ -95,13 +106,13 @@ class Comparison:
             out.append(run.columns[against][np.argmax(passed)] if passed.any() else np.nan)
         return np.array(out, np.float64)
 
-    def plot(self, against="time", of="loss", **options):
+    def plot(self, against: str = "time", of: str = "loss", **options: Any) -> Any:
         """A figure of `of` against "time", "update" or "gradients" (extra `plot`)."""
         from . import plot
 
         return plot.comparison(self, against=against, of=of, **options)
 
-    def save(self, folder, *, overwrite=False) -> Path:
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
         """Write spec.json, history.csv, runs.csv and one schedule per method into a folder."""
         return save(self, folder, overwrite=overwrite)
 
@@ -109,7 +120,7 @@ class Comparison:
         return table(self)
 
 
-def interval(values, level=0.95):
+def interval(values: ArrayLike, level: float = 0.95) -> tuple[Any, ...]:
     """Mean over the first axis with its Student-t interval: `(mean, low, high)`; nan where a value is missing.
 
     Example:
@@ -160,7 +171,7 @@ def table(comparison) -> str:
 
 def folder_names(methods) -> dict[str, str]:
     """A name for files of each method, different for different names."""
-    names = {}
+    names: dict[str, str] = {}
     for method in methods:
         stem = re.sub(r"[^A-Za-z0-9_.]+", "-", method).strip("-") or "method"
         tries = (f"{stem}{i or ''}" for i in range(len(names) + 1))
@@ -211,8 +222,18 @@ def plain(value):
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
-def prepare(folder, *, overwrite=False) -> Path:
-    """Make the folder, and see that it can be written, before any work is done."""
+def prepare(folder: str | Path, *, overwrite: bool = False) -> Path:
+    """Make the folder, and see that it can be written, before any work is done.
+
+    Raises:
+        ValueError: where it holds results already (unless `overwrite`), or can't be written.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> import jaxasgd as ja
+        >>> ja.results.prepare(pathlib.Path(tempfile.mkdtemp(), "mine")).name
+        'mine'
+    """
     folder = Path(folder)
     if (folder / "spec.json").exists() and not overwrite:
         raise ValueError(f"{str(folder)!r} holds results already; choose another folder, or overwrite=True.")
@@ -239,11 +260,20 @@ def number(value) -> str:
     return str(value)
 
 
-def load(folder) -> Comparison:
+def load(folder: str | Path) -> Comparison:
     """Read a folder that `save` wrote.
 
     Raises:
         FileNotFoundError, ValueError: where there is none, or a file is damaged; it says which.
+
+    Example:
+        >>> import tempfile
+        >>> import jaxasgd as ja
+        >>> problem, times = ja.problems.quadratic(dim=3), ja.times.fixed(1.0, num_workers=2)
+        >>> table = ja.compare(problem, times, {"async": ja.methods.asgd(0.1)}, until=4.0, seeds=1)
+        >>> again = ja.results.load(table.save(tempfile.mkdtemp()))
+        >>> again.methods, str(again) == str(table)
+        (['async'], True)
     """
     folder = Path(folder)
     if not (folder / "spec.json").is_file():
@@ -255,7 +285,8 @@ def load(folder) -> Comparison:
             head, rows = next(reader), list(reader)
         with open(folder / "runs.csv", newline="") as file:
             told = list(csv.DictReader(file))
-        kinds, history = spec.pop("columns"), {}
+        kinds = spec.pop("columns")
+        history: dict[tuple, list] = {}
         for row in rows:
             history.setdefault((row[0], int(row[1])), []).append(row[2:])
         runs = []
@@ -275,13 +306,29 @@ def load(folder) -> Comparison:
     return Comparison(runs, {method: Schedule.load(folder / file) for method, file in files.items()}, spec)
 
 
-def listing(root="results") -> list[Path]:
-    """The results folders below a folder."""
+def listing(root: str | Path = "results") -> list[Path]:
+    """The results folders below a folder.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> import jaxasgd as ja
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     for name in ("mine", "yours"):
+        ...         _ = ja.results.prepare(pathlib.Path(root, name)).joinpath("spec.json").write_text("{}")
+        ...     print([folder.name for folder in ja.results.listing(root)])
+        ['mine', 'yours']
+    """
     return sorted(path.parent for path in Path(root).rglob("spec.json"))
 
 
 def environment() -> dict:
-    """Versions and device, for a spec."""
+    """Versions and device, for a spec.
+
+    Example:
+        >>> import jaxasgd as ja
+        >>> sorted(ja.results.environment())
+        ['cores', 'device', 'devices', 'platform', 'versions', 'x64']
+    """
     import jax
 
     packages = ("jaxasgd", "jax", "jaxlib", "optax", "numpy", "flax", "scikit-learn")
@@ -297,6 +344,6 @@ def environment() -> dict:
         "device": f"{device.platform}: {device.device_kind}",
         "devices": jax.device_count(),
         "cores": os.cpu_count(),
-        "x64": bool(jax.config.jax_enable_x64),
+        "x64": bool(jax.config.jax_enable_x64),  # type: ignore[attr-defined]  # made at run time
         "platform": f"{sys.platform} {platform.machine()}",
     }

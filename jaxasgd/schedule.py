@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -204,7 +205,7 @@ class Schedule:
             and all(np.array_equal(a, others[n], equal_nan=a.dtype.kind == "f") for n, a in mine.items())
         )
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
     @cached_property
     def version(self) -> np.ndarray:
@@ -237,6 +238,7 @@ class Schedule:
 
     @property
     def num_updates(self) -> int:
+        """How often the server steps."""
         return int(self.step.sum())
 
     @property
@@ -279,26 +281,26 @@ class Schedule:
         arrays |= {f"tags/{name}": self.tags[name] for name in sorted(self.tags)}
         return arrays | {f"unfinished/{name}": self.unfinished[name] for name in UNFINISHED_COLUMNS}
 
-    def save(self, path) -> Path:
+    def save(self, path: str | Path) -> Path:
         """Write the table to a file, `.npz`, `.csv` or `.csv.gz`: see `formats.save`. Returns the path."""
         from . import formats
 
         return formats.save(self, path)
 
     @classmethod
-    def load(cls, path) -> Schedule:
+    def load(cls, path: str | Path) -> Schedule:
         """Read a file that `save` wrote, and check it; a foreign or damaged one is a ValueError that says where."""
         from . import formats
 
         return formats.load(path, cls)
 
-    def save_trace(self, path, scale=1.0) -> Path:
+    def save_trace(self, path: str | Path, scale: float = 1.0) -> Path:
         """Write a timeline for Perfetto (ui.perfetto.dev) or chrome://tracing: see `traces.save_trace`."""
         from . import traces
 
         return traces.save_trace(self, path, scale)
 
-    def to_pandas(self, unfinished=False):
+    def to_pandas(self, unfinished: bool = False) -> Any:
         """The rows as a pandas DataFrame, or the unfinished jobs: see `formats.frame`."""
         from . import formats
 

@@ -11,8 +11,10 @@ import heapq
 import re
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .checks import real, shown, whole
 from .schedule import Schedule
@@ -23,7 +25,7 @@ LARGEST = np.iinfo(np.int32).max  # a version that a schedule can hold
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
 
 
-def fixed_delay(delay, num_updates) -> Schedule:
+def fixed_delay(delay: int, num_updates: int) -> Schedule:
     """Every update uses a gradient that is `delay` updates old, from the start on as old as there is.
 
         x[t+1] = x[t] - lr * g(x[t - min(t, delay)])
@@ -46,7 +48,7 @@ def fixed_delay(delay, num_updates) -> Schedule:
     return one_each(np.full(num_updates, min(delay, num_updates)), delay + 1, {"delays": "fixed", "delay": delay})
 
 
-def periodic_delays(pattern, num_updates, *, num_workers=None) -> Schedule:
+def periodic_delays(pattern: ArrayLike, num_updates: int, *, num_workers: int | None = None) -> Schedule:
     """Delays that come again and again: `delay[t] = min(t, pattern[t mod len(pattern)])`.
 
     Args:
@@ -63,7 +65,7 @@ def periodic_delays(pattern, num_updates, *, num_workers=None) -> Schedule:
     return one_each(np.resize(pattern, num_updates), num_workers, {"delays": "periodic", "pattern": digest(pattern)})
 
 
-def random_delays(law, num_updates, *, num_workers=None, seed=0) -> Schedule:
+def random_delays(law: Any, num_updates: int, *, num_workers: int | None = None, seed: int = 0) -> Schedule:
     """Independent delays, all of one law: `delay[t] = min(t, d[t])`, d[t] drawn from `law`.
 
     Args:
@@ -98,7 +100,7 @@ def random_delays(law, num_updates, *, num_workers=None, seed=0) -> Schedule:
     return one_each(drawn, num_workers, {"delays": "random", "law": told, "seed": int(seed)})
 
 
-def geometric_delays(mean, num_updates, *, num_workers=None, seed=0) -> Schedule:
+def geometric_delays(mean: float, num_updates: int, *, num_workers: int | None = None, seed: int = 0) -> Schedule:
     """Independent delays with the law that n equal exponential workers have, mean = n - 1.
 
         P(d[t] = k) = (1 - q) q^k,    q = mean / (1 + mean);    delay[t] = min(t, d[t])
@@ -122,7 +124,7 @@ def geometric_delays(mean, num_updates, *, num_workers=None, seed=0) -> Schedule
     return one_each(drawn, num_workers, {"delays": "geometric", "mean": mean, "seed": int(seed)})
 
 
-def from_delays(delays, *, num_workers=None) -> Schedule:
+def from_delays(delays: ArrayLike, *, num_workers: int | None = None) -> Schedule:
     """A run of which only the delays are known: measured elsewhere, or made up.
 
     `delays` [updates]: the delay of every update, one gradient each, as in asynchronous SGD,
@@ -297,7 +299,7 @@ def digest(array) -> dict:
     return {"shape": list(array.shape), "sha256": hashlib.sha256(plain.tobytes()).hexdigest()}
 
 
-def read_delays(path):
+def read_delays(path: str | Path) -> np.ndarray:
     """Delays from a CSV file, plain or gzipped: a line for every update, one number or as many as there are workers.
 
     Returns:
@@ -309,10 +311,9 @@ def read_delays(path):
 
     Example:
         >>> import pathlib, tempfile
-        >>> from jaxasgd import schedules
         >>> path = pathlib.Path(tempfile.mkdtemp(), "ages.csv")
         >>> _ = path.write_text("0.0e+00,0.0e+00\\n0.0e+00,1.0e+00\\n")
-        >>> schedules.read_delays(path).tolist()
+        >>> read_delays(path).tolist()
         [[0, 0], [0, 1]]
     """
     path = Path(path).expanduser()
@@ -325,7 +326,8 @@ def read_delays(path):
         except (EOFError, OSError, zlib.error) as error:
             raise ValueError(f"{path.name!r} does not unpack ({error}): fetch the file again.") from error
     *lines, rest = raw.decode("latin-1").split("\n")
-    table, seen = [], {}
+    table: list[list[int]] = []
+    seen: dict[str, int] = {}
 
     def refuse(rule, line):
         raise ValueError(f"{path.name!r}, line {len(table) + 1}: {rule}; got {line[:60]!r}.")
@@ -334,8 +336,7 @@ def read_delays(path):
         cells = line.removesuffix("\r").split(",")
         for cell in cells:
             if cell not in seen:
-                fits = NUMBER.fullmatch(cell.strip(" "))
-                number = float(cell) if fits else -1.0
+                number = float(cell) if NUMBER.fullmatch(cell.strip(" ")) else -1.0
                 if not (0 <= number <= LARGEST and number.is_integer()):
                     refuse("delays are whole numbers, 0 or more, with commas between them", line)
                 seen[cell] = int(number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,12 +17,22 @@ from .schedule import TIMEOUT as TIMED_OUT
 from .schedule import Schedule
 from .times.clock import Clock
 
+if TYPE_CHECKING:
+    from .times import Times
+
 POLICY_STREAM = 1  # the clock's streams are its own (times/base.py)
 NO_UPDATE = 1_000_000  # arrivals without an update after which a run that has no other end is stalled
 
 
 def simulate(
-    policy, times, *, num_updates=None, until=None, seed=0, reads="after", max_arrivals=50_000_000
+    policy: Any,
+    times: Times,
+    *,
+    num_updates: int | None = None,
+    until: float | None = None,
+    seed: int = 0,
+    reads: str = "after",
+    max_arrivals: int = 50_000_000,
 ) -> Schedule:
     """Play a policy on a clock and write down every arrival.
 
@@ -61,14 +72,14 @@ def simulate(
         raise ValueError(f"a policy is a ja.Policy (ja.policies has them ready) or a ja.Method; got {shown(policy)}.")
     if num_updates is None and until is None:
         raise ValueError("a simulation ends somewhere: give num_updates=, or until= in seconds.")
-    num_updates = math.inf if num_updates is None else whole("num_updates", num_updates)
+    most = math.inf if num_updates is None else whole("num_updates", num_updates)
     until = None if until is None else real("until", until, 0, " of seconds")
     max_arrivals = whole("max_arrivals", max_arrivals)
     seed = whole("seed", seed)
     word("reads", reads, "after", "before")
     patience = max(NO_UPDATE, 100 * times.num_workers) if until is None else math.inf
     info = dict(policy.info) | {"times": {"name": times.name, **times.args}, "seed": seed, "reads": reads}
-    limits = Limits(num_updates, math.inf if until is None else until, max_arrivals, patience)
+    limits = Limits(most, math.inf if until is None else until, max_arrivals, patience)
     made = at_once(policy, times, units, limits, seed, reads, info)
     if made is not None:
         return made

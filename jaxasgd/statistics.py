@@ -7,6 +7,7 @@ average the answer is nan.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,72 +15,125 @@ import numpy as np
 from .checks import kind
 from .schedule import CANCELLED, LOST, QUEUED, TIMEOUT, Schedule
 
+__all__ = ["Concurrency", "Delays", "Intervals", "Rates", "Waste", "Workers"]
+__all__ += ["concurrency", "delays", "intervals", "mean_concurrency", "rates", "waste", "workers"]
+
 QUANTILES = (0.5, 0.9, 0.99)
 
 
 class Delays(NamedTuple):
-    """The distribution of the delays of used gradients."""
+    """The distribution of the delays of used gradients.
 
-    counts: np.ndarray  # i8 [max + 1]: how many gradients had each delay
+    Attributes:
+        counts: how many gradients had each delay, i8 [max + 1].
+        mean: of all.
+        quantiles: of the shares asked for, f8.
+        max: the largest; 0 without any.
+    """
+
+    counts: np.ndarray
     mean: float
-    quantiles: np.ndarray  # f8, of the shares asked for
-    max: int  # 0 without any
+    quantiles: np.ndarray
+    max: int
 
 
 class Concurrency(NamedTuple):
-    """Jobs in flight, a step function of time: `jobs[i]` from `edges[i]` to `edges[i + 1]`."""
+    """Jobs in flight, a step function of time: `jobs[i]` from `edges[i]` to `edges[i + 1]`.
 
-    edges: np.ndarray  # f8 [k + 1], seconds, increasing
-    jobs: np.ndarray  # i8 [k]
-    mean: float  # over time
+    Attributes:
+        edges: seconds, increasing, f8 [k + 1].
+        jobs: i8 [k].
+        mean: over time.
+        max: the largest of `jobs`.
+        queued: jobs that still waited for their worker at the end; they are not in flight.
+        unplaced: merged jobs, whose times are not known: not in `jobs`, but in `mean`.
+    """
+
+    edges: np.ndarray
+    jobs: np.ndarray
+    mean: float
     max: int
-    queued: int  # jobs that still waited for their worker at the end; they are not in flight
-    unplaced: int  # merged jobs, whose times are not known: not in `jobs`, but in `mean`
+    queued: int
+    unplaced: int
 
 
 class Workers(NamedTuple):
-    """One entry per worker, each an array [num_workers]."""
+    """What each worker did, one entry per worker: arrays [num_workers].
 
-    arrivals: np.ndarray  # i8: gradients that arrived
-    used: np.ndarray  # i8: those that were used
-    share: np.ndarray  # f8: of all used gradients
-    weight: np.ndarray  # f8: sum of the weights
-    weight_share: np.ndarray  # f8: of the sum of all weights
-    mean_delay: np.ndarray  # f8: of its used gradients
-    seconds: np.ndarray  # f8: of work, on jobs that arrived or not
-    idle: np.ndarray  # f8: end - seconds
-    utilisation: np.ndarray  # f8: seconds / end
+    Attributes:
+        arrivals: gradients that arrived, i8.
+        used: those that were used, i8.
+        share: of all used gradients, f8.
+        weight: sum of the weights, f8.
+        weight_share: of the sum of all weights, f8.
+        mean_delay: of its used gradients, f8.
+        seconds: of work, on jobs that arrived or not, f8.
+        idle: end - seconds, f8.
+        utilisation: seconds / end, f8.
+    """
+
+    arrivals: np.ndarray
+    used: np.ndarray
+    share: np.ndarray
+    weight: np.ndarray
+    weight_share: np.ndarray
+    mean_delay: np.ndarray
+    seconds: np.ndarray
+    idle: np.ndarray
+    utilisation: np.ndarray
 
 
 class Waste(NamedTuple):
-    """Work whose gradient had no effect."""
+    """Work whose gradient had no effect.
 
-    discarded: int  # gradients that arrived and were not used
-    discarded_share: float  # of all that arrived
-    stopped: int  # jobs that ended without a gradient: cancelled, timed out, lost
-    seconds: float  # of work on both
-    share: float  # of all seconds of work
+    Attributes:
+        discarded: gradients that arrived and were not used.
+        discarded_share: of all that arrived.
+        stopped: jobs that ended without a gradient: cancelled, timed out, lost.
+        seconds: of work on both.
+        share: of all seconds of work.
+    """
+
+    discarded: int
+    discarded_share: float
+    stopped: int
+    seconds: float
+    share: float
 
 
 class Rates(NamedTuple):
-    """Per second of the run's clock, over the whole run."""
+    """What happens per second of the run's clock, over the whole run.
+
+    Attributes:
+        updates: of the server.
+        arrivals: gradients that arrived.
+        used: gradients that were used.
+        units: work units that arrived.
+    """
 
     updates: float
-    arrivals: float  # gradients that arrived
-    used: float  # gradients that were used
-    units: float  # work units that arrived
+    arrivals: float
+    used: float
+    units: float
 
 
 class Intervals(NamedTuple):
-    """Seconds per update."""
+    """Seconds per update.
 
-    seconds: np.ndarray  # f8 [updates]: since the update before; of the first: since second 0
+    Attributes:
+        seconds: since the update before, f8 [updates]; of the first: since second 0.
+        mean: of all.
+        quantiles: of the shares asked for, f8.
+        max: the longest.
+    """
+
+    seconds: np.ndarray
     mean: float
-    quantiles: np.ndarray  # f8, of the shares asked for
+    quantiles: np.ndarray
     max: float
 
 
-def delays(schedule: Schedule, quantiles=QUANTILES) -> Delays:
+def delays(schedule: Schedule, quantiles: Sequence[float] = QUANTILES) -> Delays:
     """How stale the used gradients were: delay = version - read, as in the table (a tag `delay` plays no part).
 
     A row that read several groups counts once for each of them.
@@ -224,7 +278,7 @@ def rates(schedule: Schedule) -> Rates:
     return Rates(*(float(ratio(column.sum(dtype=np.int64), schedule.end)) for column in found))
 
 
-def intervals(schedule: Schedule, quantiles=QUANTILES) -> Intervals:
+def intervals(schedule: Schedule, quantiles: Sequence[float] = QUANTILES) -> Intervals:
     """Seconds per update: from each update to the next, the first from second 0.
 
     Args:

@@ -8,6 +8,7 @@ import time
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,8 @@ class Store:
         """Write what is new: beside, then renamed."""
         if not self.fresh:
             return
-        about, arrays = [], {}
+        about: list[dict] = []
+        arrays: dict[str, Any] = {}
         for k, (place, member) in enumerate(self.fresh.items()):
             about.append({"place": place, "status": member.status, "ended": member.ended, "summary": member.summary})
             arrays |= {f"{k} {name}": column for name, column in member.columns.items()}
@@ -100,7 +102,7 @@ def store(where: Checkpoint | None, jobs, setting) -> Store | None:
     """
     if where is None:
         return None
-    own = {"sweep": [way for way, _ in jobs] + [setting.chunk, len(setting.devices)]}
+    own: dict[str, Any] = {"sweep": [way for way, _ in jobs] + [setting.chunk, len(setting.devices)]}
     for n, (_, job) in enumerate(jobs):
         part = described(job.parts, job.plans, setting.problem, setting.key, job.consts, setting.targets)
         own |= {name: value for name, value in part.items() if name not in ("schedule", "rule")}

@@ -100,7 +100,7 @@ class Schedules:
 
 def jobs_of(problem, name, points, schedules: Schedules, choose):
     """The jobs of one method, with the way to run each: `choose(method, plans, how many points) -> way`."""
-    groups = {}
+    groups: dict[tuple, list] = {}
     for p, (_, method) in enumerate(points):
         bound = {clock: method.bind(times.num_workers, times) for clock, times in schedules.clocks.items()}
         for workers in dict.fromkeys(times.num_workers for times in schedules.clocks.values()):
@@ -115,9 +115,9 @@ def jobs_of(problem, name, points, schedules: Schedules, choose):
         ]
         own = [one for *_, one, _ in made]
         how = choose(next(iter(chosen[0][1].values())), own, len(chosen))
-        plans = stack(own) if how == "vmap" else align(own)
+        plans: Any = stack(own) if how == "vmap" else align(own)
         one = first(plans) if how == "vmap" else plans[0]
-        programs = {}  # points by program; clocks apart only where they need different ones
+        programs: dict[tuple, list] = {}  # points by program; clocks apart only where they need different ones
         for p, here in chosen:
             traced = {clock: prepare(problem, one, method) for clock, method in here.items()}
             fitted = next(iter(traced.values()))[0]

@@ -110,6 +110,7 @@ class Sweep:
 
     @property
     def methods(self) -> list[str]:
+        """Names of the methods, in order."""
         return list(self.grids)
 
     @property
@@ -147,7 +148,7 @@ class Sweep:
         clock = [self.clocks.index(member.clock)] if self.clocks else []
         return (*where, *clock, self.seeds.index(member.seed))
 
-    def best(self, of="loss", clock=None) -> dict[str, Best]:
+    def best(self, of: str = "loss", clock: str | None = None) -> dict[str, Best]:
         """Method -> the numbers with the best mean last value over seeds; a diverged run counts as the worst.
 
         Losses and norms are best where small, anything else where large. With several clocks, say which.
@@ -162,7 +163,7 @@ class Sweep:
         sign = 1 if "loss" in of or "norm" in of else -1
         out = {}
         for method, grid in self.grids.items():
-            runs = {}
+            runs: dict[tuple, list] = {}
             for member in self.members:
                 if member.method == method and member.clock == (clock or ""):
                     lost = member.status == "diverged" or not np.isfinite(member.columns[of][-1])
@@ -196,7 +197,7 @@ class Sweep:
         ]
         return Comparison(runs, {}, self.spec | {"grids": self.grids, "clocks": list(self.clocks)})
 
-    def save(self, folder, *, overwrite=False) -> Path:
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
         """Write spec.json, history.csv and runs.csv into a folder; `ja.results.load` reads it as a `Comparison`."""
         return self.comparison().save(folder, overwrite=overwrite)
 

@@ -29,7 +29,7 @@ Setting = namedtuple("Setting", "problem key look targets devices chunk found") 
 
 def one_by_one(job, setting, number=1) -> Iterator[list[Member]]:
     """Members one by one, on `number` threads (JAX gives Python's lock back while it computes)."""
-    x64 = jax.config.jax_enable_x64  # a thread has a setting of its own
+    x64 = jax.config.jax_enable_x64  # type: ignore[attr-defined]  # a thread has a setting of its own
     stop = threading.Event()
 
     def run(place):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import program, sweep_jobs, sweep_sizes
 from .checkpoints import checkpoint as checkpoint_of
@@ -20,28 +23,33 @@ from .sweep_checkpoints import store
 from .sweep_results import Sweep, ordered
 from .sweep_runs import WAYS, Setting
 
+if TYPE_CHECKING:
+    from .checkpoints import Checkpoint
+    from .problems import Problem
+    from .times import Times
+
 
 def sweep(
-    problem,
-    times,
+    problem: Problem,
+    times: Times | Mapping[str, Times],
     methods: Mapping[str, Callable],
     grid: Mapping[str, list] | None = None,
     *,
-    until=None,
-    num_updates=None,
-    seeds=8,
-    key=None,
-    points=20,
-    evaluate=None,
-    reads="after",
-    target_loss=None,
-    target_gradient_norm=None,
-    how=None,
-    chunk=None,
-    devices=None,
+    until: float | None = None,
+    num_updates: int | None = None,
+    seeds: int | Sequence[int] = 8,
+    key: jax.Array | None = None,
+    points: int = 20,
+    evaluate: int | ArrayLike | None = None,
+    reads: str = "after",
+    target_loss: float | None = None,
+    target_gradient_norm: float | None = None,
+    how: str | None = None,
+    chunk: int | None = None,
+    devices: Sequence[jax.Device] | None = None,
     each: Callable | None = None,
-    checkpoint=None,
-    progress=None,
+    checkpoint: Checkpoint | str | Path | None = None,
+    progress: bool | None = None,
 ) -> Sweep:
     """Run every method at every point of a grid, with every seed, on every clock.
 
@@ -117,7 +125,7 @@ def sweep(
     check_key(key)
     devices = tuple(jax.devices()) if devices is None else check_devices(devices)
     if evaluate is None:
-        evaluate = np.linspace(0, until, points + 1) if until is not None else max(1, num_updates // points)
+        evaluate = np.linspace(0, until, points + 1) if until is not None else max(1, (num_updates or 0) // points)
     schedules = sweep_jobs.Schedules(clocks, seeds, evaluate, until=until, num_updates=num_updates, reads=reads)
     look = look_at if target_gradient_norm is None else look_with_norm
     setting = Setting(problem, key, look, (target_loss, target_gradient_norm), devices, chunk, lambda *_: None)
@@ -156,7 +164,7 @@ def sweep(
         "programs": [{"method": job.method, "members": job.size, "how": way} for way, job in jobs],
         "simulated": schedules.simulated,
         "wall_seconds": round(time.perf_counter() - began, 1),
-        **surroundings(jax.config.jax_enable_x64),
+        **surroundings(jax.config.jax_enable_x64),  # type: ignore[attr-defined]  # made at run time
     }
     return Sweep(ordered(done, grids, names, seeds), grids, names, seeds, spec, complete)
 

@@ -172,7 +172,9 @@ def lanes(who, start, end) -> np.ndarray:
     clash = (who[1:] == who[:-1]) & (start[1:] < end[:-1])
     for worker in np.unique(who[1:][clash]):
         first, last = np.searchsorted(who, [worker, worker + 1])
-        free, taken, number = [], [], 0
+        free: list[int] = []
+        taken: list[tuple] = []
+        number = 0
         for k in range(first, last):
             while taken and taken[0][0] <= start[k]:
                 heapq.heappush(free, heapq.heappop(taken)[1])

@@ -97,9 +97,9 @@ def quadratic(num_workers=N):
     return problem, center + 1.0, gradient, lambda x: float((x - center) @ (spectrum * (x - center)) / 2)
 
 
-def tridiagonal():
+def tridiagonal(shared=False):
     dim = 12
-    problem = ja.problems.tridiagonal(dim, noise=0.05)
+    problem = ja.problems.tridiagonal(dim, noise=0.05, shared=shared)
     A = (2 * np.eye(dim) - np.eye(dim, k=1) - np.eye(dim, k=-1)) / 4
     b = np.zeros(dim)
     b[0] = -0.25
@@ -117,6 +117,7 @@ PROBLEMS = {
     "logistic": logistic,
     "quadratic": quadratic,
     "tridiagonal": tridiagonal,
+    "tridiagonal, shared noise": lambda: tridiagonal(shared=True),
 }
 
 

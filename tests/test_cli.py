@@ -151,8 +151,10 @@ def test_examples_of_the_help(say, monkeypatch, line):
     if "--problem" in line:
         pytest.importorskip("sklearn")
         pytest.importorskip("flax")
-    if line.startswith("plot"):
+    if line.startswith(("plot", "report")):
         pytest.importorskip("matplotlib")
+        pytest.importorskip("jinja2")
+        pytest.importorskip("markdown_it")
         say("compare --out results/mine --methods asgd:learning_rate=1 --updates 3")
     assert say(line)[::2] == (0, "")
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import jaxasgd.problems.data as data
+from jaxasgd.problems import shard
 
 datasets = pytest.importorskip("sklearn.datasets", reason="data sets and LIBSVM files are read with scikit-learn")
 real = pytest.mark.skipif(not os.environ.get("JAXASGD_DATA"), reason="JAXASGD_DATA names no folder of real data sets")
@@ -393,14 +394,14 @@ WAYS = [("iid", None), ("contiguous", None), *(("dirichlet", alpha) for alpha in
 def test_shards_are_a_partition(n, m, how, alpha, seed):
     for classes in (1, 3, n):
         labels = np.random.default_rng(seed).integers(0, classes, n)
-        shards = data.shard(labels, m, how=how, alpha=alpha, seed=seed)
+        shards = shard(labels, m, how=how, alpha=alpha, seed=seed)
         assert isinstance(shards, tuple) and len(shards) == m
         assert all(part.dtype == np.int64 and part.ndim == 1 and len(part) for part in shards)
         np.testing.assert_array_equal(np.sort(np.concatenate(shards)), np.arange(n))
-        same(data.shard(labels, m, how=how, alpha=alpha, seed=seed), shards)
+        same(shard(labels, m, how=how, alpha=alpha, seed=seed), shards)
         if how != "dirichlet":
             assert max(map(len, shards)) - min(map(len, shards)) <= 1
-            same(data.shard(n, m, how=how, seed=seed), shards)  # labels count by their number alone
+            same(shard(n, m, how=how, seed=seed), shards)  # labels count by their number alone
         if how == "contiguous":
             np.testing.assert_array_equal(np.concatenate(shards), np.arange(n))
 
@@ -408,22 +409,22 @@ def test_shards_are_a_partition(n, m, how, alpha, seed):
 def test_iid_shards_are_uniform():
     trials, counts = 3000, dict.fromkeys(permutations(range(3)), 0)
     for seed in range(trials):
-        counts[tuple(int(part[0]) for part in data.shard(3, 3, seed=seed))] += 1
+        counts[tuple(int(part[0]) for part in shard(3, 3, seed=seed))] += 1
     error = np.sqrt(1 / 6 * 5 / 6 / trials)
     assert np.abs(np.array(list(counts.values())) / trials - 1 / 6).max() < 4.5 * error
 
 
 def test_labels_of_any_kind():
     y = np.array([0, 1, 2, 1, 0, 2, 2, 1] * 5)
-    reference = data.shard(y, 3, how="dirichlet", alpha=0.5)
+    reference = shard(y, 3, how="dirichlet", alpha=0.5)
     for labels in (y.tolist(), y.astype(np.uint8), y - 1.0, np.array(["a", "b", "c"])[y]):
-        same(data.shard(labels, 3, how="dirichlet", alpha=0.5), reference)
+        same(shard(labels, 3, how="dirichlet", alpha=0.5), reference)
 
 
 def class_shares(num_classes, per_class, num_shards, alpha, seeds):
     """[seed, shard, class]: which part of the class lies in the shard."""
     labels = np.arange(num_classes * per_class) % num_classes
-    splits = [data.shard(labels, num_shards, how="dirichlet", alpha=alpha, seed=seed) for seed in seeds]
+    splits = [shard(labels, num_shards, how="dirichlet", alpha=alpha, seed=seed) for seed in seeds]
     counts = [[np.bincount(labels[part], minlength=num_classes) for part in shards] for shards in splits]
     return np.array(counts) / per_class
 
@@ -454,17 +455,17 @@ def test_dirichlet_samples_are_drawn_at_random_from_their_class():
     n, trials = 40, 2000
     first = np.zeros(n)
     for seed in range(trials):
-        first[data.shard(np.zeros(n, int), 2, how="dirichlet", alpha=1e6, seed=seed)[0]] += 1
+        first[shard(np.zeros(n, int), 2, how="dirichlet", alpha=1e6, seed=seed)[0]] += 1
     assert np.abs(first / trials - 0.5).max() < 4.5 * np.sqrt(0.25 / trials)
 
 
 def test_dirichlet_fills_empty_shards_from_the_largest():
     moved = np.zeros(50)
     for seed in range(200):
-        shards = sorted(data.shard(np.zeros(50, int), 10, how="dirichlet", alpha=1e-9, seed=seed), key=len)
+        shards = sorted(shard(np.zeros(50, int), 10, how="dirichlet", alpha=1e-9, seed=seed), key=len)
         assert [len(part) for part in shards] == [*[1] * 9, 41]  # one class, in one shard: nine moves fill the others
         moved[np.concatenate(shards[:9])] += 1
-        sizes = sorted(map(len, data.shard(np.arange(100) % 2, 6, how="dirichlet", alpha=1e-9, seed=seed)))
+        sizes = sorted(map(len, shard(np.arange(100) % 2, 6, how="dirichlet", alpha=1e-9, seed=seed)))
         assert sizes in ([1, 1, 1, 1, 48, 48], [1, 1, 1, 1, 1, 95])  # two shards of 50 give in turn
     assert np.abs(moved / 200 - 9 / 50).max() < 4.5 * np.sqrt(9 / 50 * 41 / 50 / 200)  # whom it meets is chance
 
@@ -497,4 +498,4 @@ def test_dirichlet_fills_empty_shards_from_the_largest():
 )
 def test_shard_errors(arguments, options, words):
     with raises(ValueError, *words):
-        data.shard(*arguments, **options)
+        shard(*arguments, **options)

@@ -13,6 +13,8 @@ import jaxasgd as ja
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = {  # script: what it leaves
+    "softsync.py": ["delays.csv", "late.csv", "runs.csv", "curves.csv", "README.md", "softsync.svg", "tuning.svg"],
+    "dana.py": ["runs.csv", "curves.csv", "README.md", "dana.svg", "tuning.svg"],
     "regression.py": ["ratios.csv", "README.md", "regression.svg", "exponential-4/spec.json"],
     "images.py": ["spec.json", "history.csv", "runs.csv", "README.md", "overview.svg"],
     "diloco.py": ["spec.json", "history.csv", "README.md", "overview.svg"],
@@ -34,6 +36,14 @@ SCRIPTS = {  # script: what it leaves
     "throughput.py": ["throughput.json", "README.md"],
     "reality.py": ["distances.csv", "README.md", "reality.svg"],
     "implicit_momentum.py": ["laws.csv", "delays.csv", "README.md", "implicit_momentum.svg"],
+    "optimizers.py": ["map.csv", "README.md", "optimizers.svg"],
+    "one_step_delay.py": ["runs.csv", "README.md", "one_step_delay.svg", "tuning.svg"],
+    "dispatch.py": ["curves.csv", "floors.csv", "predicted.csv", "README.md", "dispatch.svg", "tuning.svg"],
+    "heterogeneous.py": ["curves.csv", "ends.csv", "README.md", "heterogeneous.svg", "tuning.svg"],
+    "backups.py": ["runs.csv", "tuning.csv", "README.md", "backups.svg", "tuning.svg"],
+    "need_asynchrony.py": ["cells.csv", "tuning.csv", "README.md", "need_asynchrony.svg", "tuning.svg"],
+    "least_squares.py": ["limits.csv", "tuning.csv", "curves.csv", "README.md", "least_squares.svg", "limits.svg"],
+    "worst_case.py": ["ends.csv", "curves.csv", "tuning.csv", "README.md", "worst_case.svg", "tuning.svg"],
     "stability.py": ["limits.csv", "README.md", "stability.svg"],
     "cells.py": ["cells.csv", "README.md"],
     "faults.py": ["faults.csv", "README.md"],
@@ -52,7 +62,14 @@ LONG = {
     "bench_scan.py",
     "bench_all.py",
 }
-SHARED = {"common.py", "bench.py", "bench_figure.py", "gallery.py"}  # no scripts
+SHARED = {
+    "common.py",
+    "bench.py",
+    "bench_figure.py",
+    "gallery.py",
+    "need_asynchrony_page.py",
+    "least_squares_limits.py",
+}  # no scripts
 LOOPS = ["loop_plain.py", "loop_flax.py", "loop_equinox.py"]  # they print
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..checks import shown, transformation
 from ..policies import Policy
+from ..times import Times
 from ..work import Work, gradient
 
 
@@ -18,7 +19,8 @@ class Late:
     make: Callable
     clock: str = ""  # what it takes from the clock; "" where it can do without
 
-    def bind(self, num_workers, times):
+    def bind(self, num_workers: int, times: Times | None) -> Any:
+        """The part itself, for so many workers and this clock (None: it is not known)."""
         if self.clock and times is None:
             raise ValueError(
                 f"this method takes {self.clock} from the clock, and here is none: bind it first, "
@@ -27,7 +29,7 @@ class Late:
         return self.make(num_workers, times)
 
 
-def late(make, *, clock="") -> Late:
+def late(make: Callable, *, clock: str = "") -> Any:
     """Bind a part late: `make(num_workers, times) -> part`; `times` is None where no clock is known.
 
     Args:
@@ -70,11 +72,11 @@ class Method:
         papers: where it comes from, for `ja.cite`.
     """
 
-    policy: Policy | Late
+    policy: Policy
     rule: Any
     arrival: Any = None
-    work: Work | Late = field(default_factory=gradient)
-    send: Callable | Late | None = None
+    work: Work = field(default_factory=gradient)
+    send: Callable | None = None
     private: bool = False
     name: str = ""
     info: Mapping[str, Any] = field(default_factory=dict)
@@ -94,7 +96,7 @@ class Method:
         if not (self.arrival is None or isinstance(self.arrival, Late)):
             transformation("a method's arrival", self.arrival)
 
-    def bind(self, num_workers: int, times=None) -> Method:
+    def bind(self, num_workers: int, times: Times | None = None) -> Method:
         """The method for so many workers and this clock, with no late part left."""
         made = {
             part.name: getattr(self, part.name).bind(num_workers, times)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import optax
+from numpy.typing import ArrayLike
 
 from .. import policies
 from ..checks import shown, whole
@@ -12,7 +15,7 @@ from .citations import published
 
 
 @published("Rennala SGD", papers.TYURIN_2023, policy="rennala", does="discards aggregates")
-def rennala(learning_rate, batch, *, stale="ignore") -> Method:
+def rennala(learning_rate: optax.ScalarOrSchedule, batch: int, *, stale: str = "ignore") -> Method:
     """Rennala SGD: average the first `batch` gradients at the current version; nobody waits, older ones don't count.
 
         x[t+1] = x[t] - learning_rate * (1/batch) sum of the first `batch` gradients at x[t]
@@ -36,7 +39,7 @@ def rennala(learning_rate, batch, *, stale="ignore") -> Method:
 
 
 @published("K-batch-sync SGD", papers.DUTTA_2018, policy="rennala", does="discards aggregates")
-def k_batch_sync_sgd(learning_rate, k) -> Method:
+def k_batch_sync_sgd(learning_rate: optax.ScalarOrSchedule, k: int) -> Method:
     """K-batch-sync SGD: workers go on at one version until k gradients are there; then everybody starts afresh.
 
         x[t+1] = x[t] - learning_rate * (1/k) sum of the first k gradients at x[t]
@@ -56,7 +59,7 @@ def k_batch_sync_sgd(learning_rate, k) -> Method:
 
 
 @published("asynchronous mini-batching", papers.ATTIA_2025, policy="rennala", does="discards aggregates")
-def async_minibatch_sgd(learning_rate, batch, *, base=optax.sgd) -> Method:
+def async_minibatch_sgd(learning_rate: optax.ScalarOrSchedule, batch: int, *, base: Callable = optax.sgd) -> Method:
     """Asynchronous mini-batching: any first-order method on batches of gradients of its current point.
 
         x[t+1] = x[t] - learning_rate * (1/batch) sum of the first `batch` gradients at x[t]      with base=optax.sgd
@@ -83,7 +86,9 @@ def async_minibatch_sgd(learning_rate, batch, *, base=optax.sgd) -> Method:
 
 
 @published("Malenia SGD", papers.TYURIN_2023, policy="malenia", does="discards aggregates")
-def malenia(learning_rate, batch, *, stale="ignore", close="reached") -> Method:
+def malenia(
+    learning_rate: optax.ScalarOrSchedule, batch: int, *, stale: str = "ignore", close: str = "reached"
+) -> Method:
     """Malenia SGD: gradients at one version until every worker has given enough; each worker's mean counts the same.
 
         x[t+1] = x[t] - learning_rate * (1/n) sum_i (1/B_i) sum of the B_i gradients of worker i at x[t]
@@ -111,7 +116,9 @@ def malenia(learning_rate, batch, *, stale="ignore", close="reached") -> Method:
 
 
 @published("MindFlayer SGD", papers.MARANJYAN_OMAR_2025, policy="mindflayer", does="discards blocks aggregates")
-def mindflayer(learning_rate, trials, timeouts, success=None) -> Method:
+def mindflayer(
+    learning_rate: optax.ScalarOrSchedule, trials: ArrayLike, timeouts: ArrayLike, success: ArrayLike | None = None
+) -> Method:
     """MindFlayer SGD: every worker tries a fixed number of times at one version, each time for a limited time.
 
         x[t+1] = x[t] - learning_rate * (1/B) sum of the gradients that came in time,    B = sum_i success_i * trials_i
@@ -136,6 +143,6 @@ def mindflayer(learning_rate, trials, timeouts, success=None) -> Method:
     """
     given = success is not None
     policy = lambda num_workers, times: policies.mindflayer(
-        trials, timeouts, success if given else policies.success_within(times, timeouts)
+        trials, timeouts, policies.success_within(times, timeouts) if success is None else success
     )
     return Method(late(policy, clock="" if given else "the law of the workers' seconds"), optax.sgd(learning_rate))

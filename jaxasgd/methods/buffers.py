@@ -12,7 +12,7 @@ from .citations import published
 
 
 @published("K-async SGD", papers.DUTTA_2018, policy="buffered", does="blocks aggregates")
-def k_async_sgd(learning_rate, k) -> Method:
+def k_async_sgd(learning_rate: optax.ScalarOrSchedule, k: int) -> Method:
     """An update is the mean of the first `k` gradients of different workers; the late ones go on.
 
         x[t+1] = x[t] - learning_rate * (1/k) sum_{i in S_t} g_i(x[read_i]),     |S_t| = k
@@ -32,7 +32,7 @@ def k_async_sgd(learning_rate, k) -> Method:
 
 
 @published("K-batch-async SGD", papers.DUTTA_2018, policy="buffered", does="aggregates")
-def k_batch_async_sgd(learning_rate, k) -> Method:
+def k_batch_async_sgd(learning_rate: optax.ScalarOrSchedule, k: int) -> Method:
     """An update is the mean of the next `k` gradients, of whomever; who delivers goes on at once.
 
         x[t+1] = x[t] - learning_rate * (1/k) sum_{j=1}^k g_j(x[read_j])
@@ -54,7 +54,7 @@ def k_batch_async_sgd(learning_rate, k) -> Method:
     "n-softsync SGD", papers.ZHANG_2016, policy="buffered", rule="sgd", arrival="divide_by_delay",
     does="rescales aggregates",
 )  # fmt: skip
-def softsync_sgd(learning_rate, splits=1) -> Method:
+def softsync_sgd(learning_rate: optax.ScalarOrSchedule, splits: int = 1) -> Method:
     """Staleness-aware n-softsync: an update of c = floor(n / splits) gradients, each divided by its delay.
 
         x[t+1] = x[t] - learning_rate * (1/c) sum_{l=1}^c g_l(x[t - delay_l]) / max(delay_l, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import jax
@@ -72,7 +73,7 @@ class Entry:
     traits: tuple[str, ...]
 
 
-def published(name, *papers, policy, rule="sgd", arrival="", does=""):
+def published(name: str, *papers: Paper, policy: str, rule: str = "sgd", arrival: str = "", does: str = "") -> Callable:
     """Make a function that returns a `Method` a page entry: name, citation and numbers are filled in from here.
 
     `does` is words of `TRAITS`, in one string. The test of the page measures them.
@@ -109,7 +110,7 @@ def published(name, *papers, policy, rule="sgd", arrival="", does=""):
             numbers = {name: described(value) for name, value in given.arguments.items()}
             return replace(method, name=name, info=numbers | dict(method.info), papers=papers)
 
-        make.entry = entry
+        make.entry = entry  # type: ignore[attr-defined]  # a function has attributes
         return make
 
     return decorate
@@ -124,7 +125,7 @@ def described(value):
     return value
 
 
-def cite(method) -> str:
+def cite(method: Method) -> str:
     """BibTeX of the papers behind a method.
 
     Args:

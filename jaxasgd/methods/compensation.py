@@ -12,7 +12,7 @@ from .citations import published
 
 
 @published("DC-ASGD-c", papers.ZHENG_2017, policy="asgd", rule="compensate_delay, sgd", does="compensates")
-def dc_asgd_c(learning_rate, strength=0.04) -> Method:
+def dc_asgd_c(learning_rate: optax.ScalarOrSchedule, strength: float = 0.04) -> Method:
     """Delay-compensated asynchronous SGD with a constant strength.
 
         x[t+1] = x[t] - learning_rate * (g + strength * g * g * (x[t] - x[r])),     g = g(x[r]), r = t - delay_t
@@ -28,7 +28,7 @@ def dc_asgd_c(learning_rate, strength=0.04) -> Method:
 
 
 @published("DC-ASGD-a", papers.ZHENG_2017, policy="asgd", rule="compensate_delay, sgd", does="compensates")
-def dc_asgd_a(learning_rate, strength=2.0, decay=0.95) -> Method:
+def dc_asgd_a(learning_rate: optax.ScalarOrSchedule, strength: float = 2.0, decay: float = 0.95) -> Method:
     """Delay-compensated asynchronous SGD whose strength adapts to the size of the gradients.
 
         MeanSquare <- decay * MeanSquare + (1 - decay) * g * g
@@ -49,7 +49,9 @@ def dc_asgd_a(learning_rate, strength=2.0, decay=0.95) -> Method:
 
 
 @published("Gap-Aware ASGD", papers.BARKAI_2020, policy="asgd", rule="gap_aware, sgd", does="compensates")
-def gap_aware_asgd(learning_rate, momentum=0.9, *, largest=None) -> Method:
+def gap_aware_asgd(
+    learning_rate: optax.ScalarOrSchedule, momentum: float = 0.9, *, largest: float | None = None
+) -> Method:
     """Asynchronous SGD with momentum that divides every coordinate of a gradient by how many steps it is behind.
 
         v      <- momentum * v + g / (1 + |x[t] - x[r]| / C),     g = g(x[r]), r = t - delay_t

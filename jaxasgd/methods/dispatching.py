@@ -12,7 +12,7 @@ from .citations import published
 
 
 @published("pure asynchronous SGD", papers.ISLAMOV_2024, policy="dispatched")
-def pure_asgd(learning_rate, waiting=1) -> Method:
+def pure_asgd(learning_rate: optax.ScalarOrSchedule, waiting: int = 1) -> Method:
     """Asynchronous SGD in which those who deliver start again, `waiting` of them at a time.
 
         x[t+1] = x[t] - learning_rate * g_i(x[read])
@@ -32,7 +32,7 @@ def pure_asgd(learning_rate, waiting=1) -> Method:
 
 
 @published("random asynchronous SGD", papers.ISLAMOV_2024, papers.KOLOSKOVA_2022, policy="dispatched", does="blocks")
-def random_asgd(learning_rate, waiting=1, concurrency=None) -> Method:
+def random_asgd(learning_rate: optax.ScalarOrSchedule, waiting: int = 1, concurrency: int | None = None) -> Method:
     """Asynchronous SGD that hands every next job to a worker drawn at random, busy or not.
 
         x[t+1] = x[t] - learning_rate * g_i(x[read]);     the next job goes to k ~ Uniform{0, ..., n - 1}
@@ -59,7 +59,9 @@ def random_asgd(learning_rate, waiting=1, concurrency=None) -> Method:
 
 
 @published("shuffled asynchronous SGD", papers.ISLAMOV_2024, policy="dispatched", does="blocks")
-def shuffled_asgd(learning_rate, waiting=1, concurrency=None, *, reshuffle=True) -> Method:
+def shuffled_asgd(
+    learning_rate: optax.ScalarOrSchedule, waiting: int = 1, concurrency: int | None = None, *, reshuffle: bool = True
+) -> Method:
     """Asynchronous SGD that hands jobs to the workers one after the other, in a random permutation.
 
         x[t+1] = x[t] - learning_rate * g_i(x[read]);     job t goes to worker permutation[t mod n]

@@ -29,7 +29,7 @@ def send_replica(params, rule_state, worker_state):
 
 
 @published("EASGD", papers.ZHANG_2015, policy="asgd", rule="elastic_average", does="compensates sends")
-def easgd(learning_rate, beta=0.9, period=10) -> Method:
+def easgd(learning_rate: optax.ScalarOrSchedule, beta: float = 0.9, period: int = 10) -> Method:
     """Asynchronous elastic averaging: every worker trains its own replica x_i, and now and then meets the centre x.
 
         before every `period`-th step of worker i:   e = alpha * (x_i - x);     x <- x + e,     alpha = beta / n
@@ -65,7 +65,9 @@ def easgd(learning_rate, beta=0.9, period=10) -> Method:
 
 
 @published("EAMSGD", papers.ZHANG_2015, policy="asgd", rule="elastic_average", does="compensates sends")
-def eamsgd(learning_rate, momentum=0.99, beta=0.9, period=10) -> Method:
+def eamsgd(
+    learning_rate: optax.ScalarOrSchedule, momentum: float = 0.99, beta: float = 0.9, period: int = 10
+) -> Method:
     """Elastic averaging with Nesterov's momentum on the workers.
 
         before every `period`-th step of worker i:   e = alpha * (x_i - x);     x <- x + e,     alpha = beta / n
@@ -91,7 +93,9 @@ def eamsgd(learning_rate, momentum=0.99, beta=0.9, period=10) -> Method:
 
 
 @published("synchronous EASGD", papers.ZHANG_2015, policy="synchronous", does="blocks aggregates")
-def sync_easgd(learning_rate, beta=0.9, period=1, momentum=None) -> Method:
+def sync_easgd(
+    learning_rate: optax.ScalarOrSchedule, beta: float = 0.9, period: int = 1, momentum: float | None = None
+) -> Method:
     """Elastic averaging in rounds: all replicas and the centre move at the same time, each by the others of before.
 
         x_i[t+1] = x_i[t] - learning_rate * g(x_i[t]) - alpha * (x_i[t] - x[t]),     alpha = beta / n

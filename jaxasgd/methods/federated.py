@@ -44,7 +44,14 @@ def averaging(server_learning_rate, learning_rate, work):
 @published(
     "FedAvg", papers.MCMAHAN_2017, papers.STICH_2019, papers.LI_2020, policy="buffered", does="blocks aggregates"
 )
-def fedavg(learning_rate, steps, clients=None, *, server_learning_rate=1.0, proximal=0.0) -> Method:
+def fedavg(
+    learning_rate: optax.ScalarOrSchedule,
+    steps: int,
+    clients: int | None = None,
+    *,
+    server_learning_rate: optax.ScalarOrSchedule = 1.0,
+    proximal: float = 0.0,
+) -> Method:
     """Local SGD in rounds: clients make `steps` steps from the server's model, which then moves to their mean.
 
         y_i = x[t] after `steps` of y <- y - learning_rate * (g_i(y) + proximal * (y - x[t]))
@@ -85,9 +92,16 @@ def fedavg(learning_rate, steps, clients=None, *, server_learning_rate=1.0, prox
     "FedBuff", papers.NGUYEN_2022, policy="buffered", rule="sgd", arrival="scale_by_delay", does="rescales aggregates"
 )
 def fedbuff(
-    learning_rate, batch=10, power=0.5, steps=1, *, server_learning_rate=1.0, proximal=0.0, concurrency=None,
-    order="idle",
-) -> Method:  # fmt: skip
+    learning_rate: optax.ScalarOrSchedule,
+    batch: int = 10,
+    power: float = 0.5,
+    steps: int = 1,
+    *,
+    server_learning_rate: optax.ScalarOrSchedule = 1.0,
+    proximal: float = 0.0,
+    concurrency: int | None = None,
+    order: str = "idle",
+) -> Method:
     """FedBuff: an update of the changes of `batch` clients, each scaled down by its delay.
 
         y_k = x[t - delay_k] after `steps` of y <- y - learning_rate * g(y)
@@ -127,9 +141,17 @@ def fedbuff(
     "FedAsync", papers.XIE_2019, policy="asgd", rule="sgd, mix_models, scale_by_delay", does="rescales compensates"
 )
 def fedasync(
-    learning_rate, mixing=0.6, power=0.5, slope=10.0, bound=4.0, steps=1, *, staleness="polynomial", form="mixing",
-    proximal=0.0,
-) -> Method:  # fmt: skip
+    learning_rate: optax.ScalarOrSchedule,
+    mixing: float = 0.6,
+    power: float = 0.5,
+    slope: float = 10.0,
+    bound: float = 4.0,
+    steps: int = 1,
+    *,
+    staleness: str = "polynomial",
+    form: str = "mixing",
+    proximal: float = 0.0,
+) -> Method:
     """FedAsync: the server's model is mixed with every worker's, the less the older that is.
 
         y = x[read] after `steps` of y <- y - learning_rate * (g(y) + proximal * (y - x[read]))

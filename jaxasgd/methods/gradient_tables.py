@@ -11,7 +11,7 @@ from .citations import published
 
 
 @published("Ringleader ASGD", papers.MARANJYAN_2026, policy="ringleader", arrival="average_rounds", does="aggregates")
-def ringleader(learning_rate) -> Method:
+def ringleader(learning_rate: optax.ScalarOrSchedule) -> Method:
     """Ringleader ASGD: rounds of n updates with the mean over workers of the mean of their gradients in a table.
 
         x[t+1] = x[t] - learning_rate * (1/n) sum_i (1/b_i) sum_{j <= b_i} g_ij
@@ -32,7 +32,7 @@ def ringleader(learning_rate) -> Method:
 
 
 @published("IA2SGD", papers.WANG_2025, policy="aggregated", arrival="average_latest", does="aggregates")
-def ia2sgd(learning_rate) -> Method:
+def ia2sgd(learning_rate: optax.ScalarOrSchedule) -> Method:
     """Incremental aggregated asynchronous SGD: every arrival replaces its worker's entry, and updates with the mean.
 
         x[t+1] = x[t] - learning_rate * (1/n) sum_i g_i(x[t - delay_i])
@@ -55,7 +55,7 @@ def ia2sgd(learning_rate) -> Method:
 
 
 @published("ACE", papers.CHANG_2025, policy="aggregated", arrival="average_latest", does="blocks aggregates")
-def ace(learning_rate, *, max_age=None) -> Method:
+def ace(learning_rate: optax.ScalarOrSchedule, *, max_age: int | None = None) -> Method:
     """All-client engagement: one synchronous round, then an update with the mean of the table at every arrival.
 
         x[t+1] = x[t] - learning_rate * (1/|A|) sum_{i in A} g_i(x[t - delay_i]),    A = {i : delay_i <= max_age}

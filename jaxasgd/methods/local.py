@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import optax
 
@@ -34,7 +34,15 @@ def jobs(inner_learning_rate, steps, inner, keep, dylu=False):
 
 
 @published("DiLoCo", papers.DOUILLARD_2023, policy="synchronous", does="blocks aggregates")
-def diloco(learning_rate, inner_learning_rate, steps, momentum=0.9, *, inner="adamw", keep=True) -> Method:
+def diloco(
+    learning_rate: optax.ScalarOrSchedule,
+    inner_learning_rate: optax.ScalarOrSchedule,
+    steps: int,
+    momentum: float = 0.9,
+    *,
+    inner: str = "adamw",
+    keep: bool = True,
+) -> Method:
     """Rounds of many local steps of AdamW, whose mean change is the gradient of Nesterov's momentum.
 
         y_i = x[t] after `steps` steps of the inner optimizer,     d = (1/n) sum_i (x[t] - y_i)
@@ -63,9 +71,18 @@ def diloco(learning_rate, inner_learning_rate, steps, momentum=0.9, *, inner="ad
 
 @published("asynchronous DiLoCo", papers.LIU_2024, policy="asgd", rule="delayed_nesterov, sgd")
 def async_diloco(
-    learning_rate, inner_learning_rate, steps, momentum=0.9, buffer=None, activation=0.0, *, outer="delayed_nesterov",
-    inner="adamw", keep=False, dylu=False,
-) -> Method:  # fmt: skip
+    learning_rate: optax.ScalarOrSchedule,
+    inner_learning_rate: optax.ScalarOrSchedule,
+    steps: int,
+    momentum: float = 0.9,
+    buffer: int | None = None,
+    activation: float = 0.0,
+    *,
+    outer: str = "delayed_nesterov",
+    inner: str = "adamw",
+    keep: bool = False,
+    dylu: bool = False,
+) -> Method:
     """Asynchronous local SGD: every worker's change is an update when it arrives, with delayed Nesterov momentum.
 
         d = x[read] - y,     y = x[read] after steps_i steps of the inner optimizer
@@ -115,9 +132,22 @@ def async_diloco(
 
 @published("HALoS", papers.KIM_2025, policy="asgd", rule="merge_regions, delayed_nesterov, sgd", does="sends")
 def halos(
-    learning_rate, inner_learning_rate, steps, regions=4, period=32, mixing=0.25, momentum=0.5, buffer=2,
-    local_learning_rate=3.2, local_momentum=0.9, local_buffer=16, *, inner="adamw", keep=True, dylu=False,
-) -> Method:  # fmt: skip
+    learning_rate: optax.ScalarOrSchedule,
+    inner_learning_rate: optax.ScalarOrSchedule,
+    steps: int,
+    regions: int | Sequence[int] = 4,
+    period: int = 32,
+    mixing: float = 0.25,
+    momentum: float = 0.5,
+    buffer: int = 2,
+    local_learning_rate: optax.ScalarOrSchedule = 3.2,
+    local_momentum: float = 0.9,
+    local_buffer: int = 16,
+    *,
+    inner: str = "adamw",
+    keep: bool = True,
+    dylu: bool = False,
+) -> Method:
     """HALoS: asynchronous DiLoCo around a server in each region, and around a global one for the regions.
 
         d = m[read] - y,     y = m[read] after steps_i steps of the inner optimizer, m the model of the worker's region

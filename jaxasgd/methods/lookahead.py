@@ -12,7 +12,7 @@ from .citations import published
 
 
 @published("Multi-ASGD", papers.HAKIMI_2019, policy="asgd", rule="worker_momentum, sgd")
-def multi_asgd(learning_rate, momentum=0.9) -> Method:
+def multi_asgd(learning_rate: optax.ScalarOrSchedule, momentum: float = 0.9) -> Method:
     """Asynchronous SGD with a momentum for every worker, at the server.
 
         v_i    <- momentum * v_i + g,     i the worker, g its gradient at x[t - delay_t]
@@ -34,7 +34,7 @@ def multi_asgd(learning_rate, momentum=0.9) -> Method:
 
 
 @published("NAG-ASGD", papers.HAKIMI_2019, policy="asgd")
-def nag_asgd(learning_rate, momentum=0.9) -> Method:
+def nag_asgd(learning_rate: optax.ScalarOrSchedule, momentum: float = 0.9) -> Method:
     """Asynchronous SGD with one Nesterov momentum for the gradients of all workers; its gap grows with their number.
 
         v      <- momentum * v + g,     g a gradient at x[t - delay_t]
@@ -67,7 +67,7 @@ def dana(learning_rate, momentum, before=None, **options) -> Method:
 
 
 @published("DANA-Zero", papers.HAKIMI_2019, policy="asgd", rule="dana_momentum", does="sends")
-def dana_zero(learning_rate, momentum=0.9, *, rescale=False) -> Method:
+def dana_zero(learning_rate: optax.ScalarOrSchedule, momentum: float = 0.9, *, rescale: bool = False) -> Method:
     """Asynchronous SGD with a momentum for every worker, whose gradients are computed where all of them lead.
 
         v_i    <- momentum * v_i + g,     i the worker, g its gradient at what it was sent
@@ -98,7 +98,7 @@ def dana_zero(learning_rate, momentum=0.9, *, rescale=False) -> Method:
 
 
 @published("DANA-Slim", papers.HAKIMI_2019, policy="asgd")
-def dana_slim(learning_rate, momentum=0.9) -> Method:
+def dana_slim(learning_rate: optax.ScalarOrSchedule, momentum: float = 0.9) -> Method:
     """DANA-Zero without tables at the server: every worker has its own momentum and puts it into what it delivers.
 
         worker i: v_i <- momentum * v_i + g,     g its gradient at X[t - delay_t]
@@ -124,7 +124,9 @@ def dana_slim(learning_rate, momentum=0.9) -> Method:
     rule="compensate_delay, dana_momentum",
     does="compensates sends",
 )
-def dana_dc(learning_rate, momentum=0.9, strength=2.0, *, rescale=False) -> Method:
+def dana_dc(
+    learning_rate: optax.ScalarOrSchedule, momentum: float = 0.9, strength: float = 2.0, *, rescale: bool = False
+) -> Method:
     """DANA-Zero, whose gradients are corrected for how far the parameters are from what their worker was sent.
 
         g      <- g + strength * g * g * (x[t] - sent_i),     i the worker, g its gradient at sent_i
@@ -157,7 +159,7 @@ def dana_dc(learning_rate, momentum=0.9, strength=2.0, *, rescale=False) -> Meth
     rule="dana_momentum",
     does="compensates sends",
 )
-def dana_ga(learning_rate, momentum=0.9, *, largest=None) -> Method:
+def dana_ga(learning_rate: optax.ScalarOrSchedule, momentum: float = 0.9, *, largest: float | None = None) -> Method:
     """DANA-Zero, with every coordinate of a gradient divided by how many steps it is behind.
 
         v_i    <- momentum * v_i + g / (1 + |x[t] - sent_i| / C),     i the worker, g its gradient at sent_i
@@ -188,7 +190,9 @@ def dana_ga(learning_rate, momentum=0.9, *, largest=None) -> Method:
 
 
 @published("SMEGA2", papers.COHEN_2022, policy="asgd", rule="cycle_momentum", does="sends")
-def smega2(learning_rate, momentum=0.9, *, cycle=None, advanced=True) -> Method:
+def smega2(
+    learning_rate: optax.ScalarOrSchedule, momentum: float = 0.9, *, cycle: int | None = None, advanced: bool = True
+) -> Method:
     """Asynchronous SGD with one momentum, which changes once in n gradients, and looks n updates ahead.
 
         x[t+1] = x[t] - learning_rate * (g + momentum * m),     g a gradient at what its worker was sent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 import optax
 
@@ -20,7 +21,15 @@ from .citations import published
     rule="average_gradients, scale_by_lmo, sgd",
     does="discards",
 )
-def ringmaster_lmo(learning_rate, alpha, bound, *, ball="spectral", steps=5, stops=False) -> Method:
+def ringmaster_lmo(
+    learning_rate: optax.ScalarOrSchedule,
+    alpha: float,
+    bound: int | Callable,
+    *,
+    ball: str = "spectral",
+    steps: int = 5,
+    stops: bool = False,
+) -> Method:
     """Ringmaster with steps of a fixed size, in the direction in a ball that goes down most along the momentum.
 
         m[t+1] = alpha * g(x[t - delay_t]) + (1 - alpha) * m[t],     delay_t < bound;     m[1] is the first gradient
@@ -64,7 +73,9 @@ def square_root(version) -> int:
     rule="average_gradients, scale_by_lmo, sgd",
     does="discards",
 )
-def agnostic_ringmaster_lmo(learning_rate, *, ball="spectral", steps=5, stops=False) -> Method:
+def agnostic_ringmaster_lmo(
+    learning_rate: optax.ScalarOrSchedule, *, ball: str = "spectral", steps: int = 5, stops: bool = False
+) -> Method:
     """Ringmaster LMO whose momentum, bound and steps change in a way that needs no constants of the problem.
 
         m[k+1] = alpha_k * g(x[k - delay_k]) + (1 - alpha_k) * m[k],     delay_k < R_k
@@ -110,7 +121,9 @@ def agnostic_ringmaster_lmo(learning_rate, *, ball="spectral", steps=5, stops=Fa
     rule="error_feedback",
     does="aggregates",
 )
-def one_step_delay(learning_rate, optimizer, *, strength=0.0, batch=None) -> Method:
+def one_step_delay(
+    learning_rate: optax.ScalarOrSchedule, optimizer: Callable, *, strength: float = 0.0, batch: int | None = None
+) -> Method:
     """Any optimizer whose gradients are one update late, as those of PipeDream-2BW are, with a correction if asked.
 
         x[t+1] = x[t] - u_t - strength * (u_t - u_{t-1}),     x[t] - u_t: what the optimizer would do with g(x[t-1])
@@ -155,7 +168,15 @@ def one_step_delay(learning_rate, optimizer, *, strength=0.0, batch=None) -> Met
     rule="scale_by_rotated_adam, sgd",
 )
 def basis_rotation(
-    learning_rate, stages, b1=0.95, b2=0.95, eps=1e-8, *, weight_decay=0.0, period=10, sides="both"
+    learning_rate: optax.ScalarOrSchedule,
+    stages: int | Sequence[int],
+    b1: float = 0.95,
+    b2: float = 0.95,
+    eps: float = 1e-8,
+    *,
+    weight_decay: float = 0.0,
+    period: int = 10,
+    sides: str = "both",
 ) -> Method:
     """Adam in the eigenvectors of the mean products of gradients, for the stale gradients of a pipeline.
 

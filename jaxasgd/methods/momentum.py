@@ -12,7 +12,7 @@ from .citations import published
 
 
 @published("asynchronous SGD with momentum", papers.LIU_2018, papers.MITLIAGKAS_2016, policy="asgd", rule="heavy_ball")
-def momentum_asgd(learning_rate, momentum, *, nesterov=False) -> Method:
+def momentum_asgd(learning_rate: optax.ScalarOrSchedule, momentum: float, *, nesterov: bool = False) -> Method:
     """Asynchronous SGD with a momentum at the server, which may be negative.
 
         x[t+1] = x[t] - learning_rate * g(x[t - delay_t]) + momentum * (x[t] - x[t-1])
@@ -47,7 +47,9 @@ def momentum_asgd(learning_rate, momentum, *, nesterov=False) -> Method:
 
 
 @published("asynchronous SGD, total momentum", papers.MITLIAGKAS_2016, policy="asgd", rule="heavy_ball")
-def total_momentum_asgd(learning_rate, total=0.9, *, implicit=None) -> Method:
+def total_momentum_asgd(
+    learning_rate: optax.ScalarOrSchedule, total: float = 0.9, *, implicit: float | None = None
+) -> Method:
     """Asynchronous SGD whose momentum and that of asynchrony together are what is wanted.
 
         x[t+1] = x[t] - learning_rate * g(x[t - delay_t]) + momentum * (x[t] - x[t-1]),     momentum = total - implicit
@@ -91,7 +93,9 @@ def total_momentum_asgd(learning_rate, total=0.9, *, implicit=None) -> Method:
 
 
 @published("YellowFin", papers.ZHANG_2019, policy="synchronous", rule="open_loop_yellowfin", does="blocks aggregates")
-def sync_yellowfin(learning_rate, momentum=0.0, *, decay=0.999, window=20) -> Method:
+def sync_yellowfin(
+    learning_rate: optax.ScalarOrSchedule, momentum: float = 0.0, *, decay: float = 0.999, window: int = 20
+) -> Method:
     """Synchronous SGD that tunes its momentum and learning rate.
 
         x[t+1] = x[t] - learning_rate_t * mean of all workers' g(x[t]) + momentum_t * (x[t] - x[t-1])
@@ -117,7 +121,14 @@ def sync_yellowfin(learning_rate, momentum=0.0, *, decay=0.999, window=20) -> Me
 
 @published("closed-loop YellowFin", papers.ZHANG_2019, policy="asgd", rule="closed_loop_yellowfin", does="rescales")
 def async_yellowfin(
-    learning_rate, momentum=0.0, *, closed=True, gain=0.01, memory=None, decay=0.999, window=20
+    learning_rate: optax.ScalarOrSchedule,
+    momentum: float = 0.0,
+    *,
+    closed: bool = True,
+    gain: float = 0.01,
+    memory: int | None = None,
+    decay: float = 0.999,
+    window: int = 20,
 ) -> Method:
     """Asynchronous SGD that tunes its learning rate, and its momentum until the one that comes out is the one it wants.
 

@@ -12,7 +12,9 @@ from .citations import published
 
 
 @published("OrMo", papers.SHI_2024, policy="asgd", rule="ordered_momentum", does="rescales")
-def ormo(learning_rate, momentum=0.9, *, group=None, rounding="down") -> Method:
+def ormo(
+    learning_rate: optax.ScalarOrSchedule, momentum: float = 0.9, *, group: int | None = None, rounding: str = "down"
+) -> Method:
     """Asynchronous SGD with momentum over groups of K updates, in the order of what gradients were computed at.
 
         x[t+1] = x[0] - learning_rate * sum_{k<=t} (1 + momentum + ... + momentum^(J - j_k)) * g_k
@@ -48,7 +50,14 @@ def ormo(learning_rate, momentum=0.9, *, group=None, rounding="down") -> Method:
     rule="scale_late, ordered_momentum",
     does="rescales",
 )
-def ormo_da(learning_rate, momentum=0.9, smoothness=None, *, group=None, rounding="down") -> Method:
+def ormo_da(
+    learning_rate: optax.ScalarOrSchedule,
+    momentum: float = 0.9,
+    smoothness: float | None = None,
+    *,
+    group: int | None = None,
+    rounding: str = "down",
+) -> Method:
     """OrMo, with the gradients that are more than two groups late made shorter.
 
         eta_t = learning_rate                                            where delay_t <= 2 K

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax
 import numpy as np
 import optax
@@ -51,7 +53,14 @@ def fitted(stages, rule):
 
 
 @published("PipeDream", papers.NARAYANAN_2019, policy="pipelined")
-def pipedream(learning_rate, stages, momentum=None, *, weights="stashed", delays=None) -> Method:
+def pipedream(
+    learning_rate: optax.ScalarOrSchedule,
+    stages: int | Sequence[int],
+    momentum: float | None = None,
+    *,
+    weights: str = "stashed",
+    delays: Sequence[int] | None = None,
+) -> Method:
     """A pipeline that never runs empty: the earlier a stage, the older the weights that its gradients are for.
 
         x[t+1] = x[t] - learning_rate * g(x_0[t - d_0], ..., x_{S-1}[t - d_{S-1}]),     d_s = S - 1 - s
@@ -81,7 +90,9 @@ def pipedream(learning_rate, stages, momentum=None, *, weights="stashed", delays
 
 
 @published("PipeDream-2BW", papers.NARAYANAN_2021, policy="double_buffered", does="aggregates")
-def pipedream_2bw(learning_rate, batch=None, momentum=None) -> Method:
+def pipedream_2bw(
+    learning_rate: optax.ScalarOrSchedule, batch: int | None = None, momentum: float | None = None
+) -> Method:
     """A pipeline that keeps two versions of its weights, however many stages it has: every gradient is one update late.
 
         x[t+1] = x[t] - learning_rate * (1/batch) sum_{j=1}^batch g_j(x[t-1])
@@ -106,10 +117,19 @@ def pipedream_2bw(learning_rate, batch=None, momentum=None) -> Method:
 
 @published("PipeMare", papers.YANG_2021, policy="pipelined", rule="sgd, anneal_by_delay, follow_drift", does="sends")
 def pipemare(
-    learning_rate, stages, anneal=None, decay=0.1, momentum=None, *, warmup=0, batch=1, delays=None
-) -> Method:  # fmt: skip
-    """A pipeline that keeps no old weights: small steps at first where delays are long, and backward passes that make
-    up for the weights' drift since the forward pass.
+    learning_rate: optax.ScalarOrSchedule,
+    stages: int | Sequence[int],
+    anneal: float | None = None,
+    decay: float = 0.1,
+    momentum: float | None = None,
+    *,
+    warmup: int = 0,
+    batch: int = 1,
+    delays: Sequence[int] | None = None,
+) -> Method:
+    """A pipeline that keeps no old weights: small first steps where delays are long, and corrected backward passes.
+
+    A backward pass makes up for the weights' drift since the forward pass:
 
         x_s[t+1] = x_s[t] - learning_rate / tau_s^p * g_s(forward = x[t - tau], backward = u[t])
         p = 1 - min((t - warmup) / anneal, 1)
@@ -158,7 +178,14 @@ def pipemare(
 @published(
     "asynchronous Nesterov", papers.AJANTHAN_2025, policy="pipelined", rule="sgd, discounted_nesterov", does="sends"
 )  # fmt: skip
-def async_nesterov(learning_rate, stages, momentum=0.99, *, weights="stashed", delays=None) -> Method:
+def async_nesterov(
+    learning_rate: optax.ScalarOrSchedule,
+    stages: int | Sequence[int],
+    momentum: float = 0.99,
+    *,
+    weights: str = "stashed",
+    delays: Sequence[int] | None = None,
+) -> Method:
     """A pipeline with Nesterov's momentum, whose gradients are made small beside the look-ahead.
 
         ahead_t = momentum * (x[t] - x[t-1])
@@ -184,8 +211,15 @@ def async_nesterov(learning_rate, stages, momentum=0.99, *, weights="stashed", d
 
 @published("asynchronous NAdam", papers.AJANTHAN_2025, policy="pipelined", rule="")
 def async_nadam(
-    learning_rate, stages, momentum=0.99, decay=0.999, *, weight_decay=0.0, weights="stashed", delays=None
-) -> Method:  # fmt: skip
+    learning_rate: optax.ScalarOrSchedule,
+    stages: int | Sequence[int],
+    momentum: float = 0.99,
+    decay: float = 0.999,
+    *,
+    weight_decay: float = 0.0,
+    weights: str = "stashed",
+    delays: Sequence[int] | None = None,
+) -> Method:
     """A pipeline with Adam whose momentum is Nesterov's, large: what `async_nesterov` is in practice.
 
         m <- momentum * m + (1 - momentum) * g,     v <- decay * v + (1 - decay) * g^2

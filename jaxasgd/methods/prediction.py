@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -23,9 +25,16 @@ from .pipelines import assembled, by_stage
     does="sends",
 )
 def pipelined_backprop(
-    learning_rate, stages, momentum=0.9, *, spikes=True, prediction="velocity", horizon=1.0, weights="stashed",
-    delays=None,
-) -> Method:  # fmt: skip
+    learning_rate: optax.ScalarOrSchedule,
+    stages: int | Sequence[int],
+    momentum: float = 0.9,
+    *,
+    spikes: bool = True,
+    prediction: str = "velocity",
+    horizon: float = 1.0,
+    weights: str = "stashed",
+    delays: Sequence[int] | None = None,
+) -> Method:
     """A pipeline with momentum: gradients make up for what they missed, at weights as they are predicted to be.
 
         g_s    = the gradient of stage s at  x[t - D_s] - learning_rate * T_s * v[t - D_s],     T_s = horizon * D_s
@@ -82,7 +91,14 @@ def pipelined_backprop(
     policy="pipelined",
     does="sends",
 )
-def msnag(learning_rate, stages, momentum=0.9, *, weights="stashed", delays=None) -> Method:
+def msnag(
+    learning_rate: optax.ScalarOrSchedule,
+    stages: int | Sequence[int],
+    momentum: float = 0.9,
+    *,
+    weights: str = "stashed",
+    delays: Sequence[int] | None = None,
+) -> Method:
     """A pipeline with momentum, whose gradients are computed where momentum alone will have taken the weights.
 
         sent_s = x_s - learning_rate * (momentum + momentum^2 + ... + momentum^d_s) * v_s

@@ -7,13 +7,13 @@ import optax
 from .. import policies
 from ..checks import whole
 from . import papers
-from .base import Late, Method
+from .base import Method
 from .base import late as late_part
 from .citations import published
 
 
 @published("synchronous SGD", papers.CHEN_2016, policy="synchronous", does="blocks aggregates")
-def sync_sgd(learning_rate) -> Method:
+def sync_sgd(learning_rate: optax.ScalarOrSchedule) -> Method:
     """Synchronous minibatch SGD: wait for all workers, average, update.
 
         x[t+1] = x[t] - learning_rate * (1/n) sum_i g_i(x[t])
@@ -32,7 +32,7 @@ def sync_sgd(learning_rate) -> Method:
 
 
 @published("SGD with backup workers", papers.CHEN_2016, policy="synchronous", does="discards blocks aggregates")
-def backup_sgd(learning_rate, backup=1, *, late="cancel") -> Method:
+def backup_sgd(learning_rate: optax.ScalarOrSchedule, backup: int = 1, *, late: str = "cancel") -> Method:
     """Synchronous SGD with backup workers: average the first n - backup gradients of a round, drop the rest.
 
     Source: J. Chen, X. Pan, R. Monga, S. Bengio, R. Jozefowicz, 2016, arXiv 1604.00981, Alg. 3 and 4.
@@ -47,7 +47,7 @@ def backup_sgd(learning_rate, backup=1, *, late="cancel") -> Method:
 
 
 @published("K-sync SGD", papers.DUTTA_2018, policy="synchronous", does="discards blocks aggregates")
-def k_sync_sgd(learning_rate, k) -> Method:
+def k_sync_sgd(learning_rate: optax.ScalarOrSchedule, k: int) -> Method:
     """K-sync SGD: average the gradients of the k fastest workers of a round, stop the others.
 
         x[t+1] = x[t] - learning_rate * (1/k) sum_{i among the first k} g_i(x[t])
@@ -67,7 +67,7 @@ def k_sync_sgd(learning_rate, k) -> Method:
 
 
 @published("m-synchronous SGD", papers.BEGUNOV_2026, policy="synchronous", does="discards blocks aggregates")
-def m_sync_sgd(learning_rate, m, *, late="cancel") -> Method:
+def m_sync_sgd(learning_rate: optax.ScalarOrSchedule, m: int, *, late: str = "cancel") -> Method:
     """m-synchronous SGD: average the first m gradients of a round, whoever they come from, and go on.
 
         x[t+1] = x[t] - learning_rate * (1/m) sum_{i among the first m} g_i(x[t])
@@ -92,7 +92,7 @@ def m_sync_sgd(learning_rate, m, *, late="cancel") -> Method:
     return Method(first("m", m, late), optax.sgd(learning_rate))
 
 
-def first(name, number, late) -> Late:
+def first(name, number, late) -> policies.Policy:
     """The policy of rounds that close with the first so many gradients."""
     number = whole(name, number, 1)
     policies.synchronous(late=late)  # says what is wrong before anything is bound

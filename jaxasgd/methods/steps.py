@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import optax
+from numpy.typing import ArrayLike
 
 from .. import policies, rules
 from ..checks import flag, known, positive, shown, word
@@ -13,7 +14,7 @@ from .citations import published
 
 
 @published("asynchronous SGD", papers.DEAN_2012, papers.AGARWAL_2011, policy="asgd")
-def asgd(learning_rate) -> Method:
+def asgd(learning_rate: optax.ScalarOrSchedule) -> Method:
     """Asynchronous SGD: apply every gradient when it arrives, however stale.
 
         x[t+1] = x[t] - learning_rate * g(x[t - delay_t])
@@ -31,7 +32,7 @@ def asgd(learning_rate) -> Method:
 @published(
     "asynchronous SGD, polynomial step", papers.XIE_2019, policy="asgd", rule="scale_by_delay, sgd", does="rescales"
 )
-def polynomial_asgd(learning_rate, power=0.5) -> Method:
+def polynomial_asgd(learning_rate: optax.ScalarOrSchedule, power: float = 0.5) -> Method:
     """Asynchronous SGD whose step shrinks with a power of the delay.
 
         x[t+1] = x[t] - learning_rate * (1 + delay_t)^(-power) * g(x[t - delay_t])
@@ -47,7 +48,7 @@ def polynomial_asgd(learning_rate, power=0.5) -> Method:
 
 
 @published("asynchronous SGD, hinge step", papers.XIE_2019, policy="asgd", rule="scale_by_hinge, sgd", does="rescales")
-def hinge_asgd(learning_rate, slope=10.0, bound=4.0) -> Method:
+def hinge_asgd(learning_rate: optax.ScalarOrSchedule, slope: float = 10.0, bound: float = 4.0) -> Method:
     """Asynchronous SGD whose step shrinks from a delay of `bound` on.
 
         x[t+1] = x[t] - learning_rate * min(1, 1 / (slope * (delay_t - bound) + 1)) * g(x[t - delay_t])
@@ -71,7 +72,7 @@ def hinge_asgd(learning_rate, slope=10.0, bound=4.0) -> Method:
     rule="scale_by_concurrency, sgd",
     does="rescales",
 )
-def delay_adaptive_asgd(learning_rate, *, concurrency=None) -> Method:
+def delay_adaptive_asgd(learning_rate: optax.ScalarOrSchedule, *, concurrency: int | None = None) -> Method:
     """Asynchronous SGD whose step shrinks where the delay exceeds the number of workers.
 
         x[t+1] = x[t] - learning_rate * n / max(n, delay_t) * g(x[t - delay_t])
@@ -96,7 +97,13 @@ def delay_adaptive_asgd(learning_rate, *, concurrency=None) -> Method:
 
 
 @published("Koloskova et al.'s ASGD", papers.KOLOSKOVA_2022, policy="asgd", rule="scale_late, sgd", does="rescales")
-def koloskova_asgd(learning_rate, smoothness=None, *, concurrency=None, late="scale") -> Method:
+def koloskova_asgd(
+    learning_rate: optax.ScalarOrSchedule,
+    smoothness: float | None = None,
+    *,
+    concurrency: int | None = None,
+    late: str = "scale",
+) -> Method:
     """Asynchronous SGD that shortens the steps of late gradients, or drops them.
 
         x[t+1] = x[t] - eta_t * g(x[t - delay_t])
@@ -141,7 +148,9 @@ def koloskova_asgd(learning_rate, smoothness=None, *, concurrency=None, late="sc
 @published(
     "AdaDelay", papers.SRA_2016, papers.AGARWAL_2011, policy="asgd", rule="scale_by_adadelay, sgd", does="rescales"
 )
-def adadelay(learning_rate, offset=1.0, *, per_coordinate=False, discounted=True) -> Method:
+def adadelay(
+    learning_rate: optax.ScalarOrSchedule, offset: float = 1.0, *, per_coordinate: bool = False, discounted: bool = True
+) -> Method:
     """Asynchronous SGD whose step shrinks with the square root of time and delay.
 
         x[t+1] = x[t] - learning_rate / (offset + c_t * sqrt(t + delay_t)) * g_t,     t = 1, 2, ...
@@ -170,7 +179,7 @@ def adadelay(learning_rate, offset=1.0, *, per_coordinate=False, discounted=True
 
 
 @published("Rescaled ASGD", papers.MAHRAN_2026, policy="asgd", rule="scale_by_worker, sgd", does="rescales")
-def rescaled_asgd(learning_rate, *, seconds=None) -> Method:
+def rescaled_asgd(learning_rate: optax.ScalarOrSchedule, *, seconds: ArrayLike | None = None) -> Method:
     """Asynchronous SGD in which slow workers make longer steps, so that all data count alike.
 
         x[t+1] = x[t] - gamma_i * g_i(x[t - delay_t]),     i the worker
@@ -208,7 +217,7 @@ def rescaled_asgd(learning_rate, *, seconds=None) -> Method:
 
 
 @published("Picky SGD", papers.COHEN_2021, policy="asgd", rule="accept_near, sgd", does="discards")
-def picky_sgd(learning_rate, radius) -> Method:
+def picky_sgd(learning_rate: optax.ScalarOrSchedule, radius: float) -> Method:
     """Asynchronous SGD that applies a gradient only if the parameters are still near those it was computed at.
 
         x[t+1] = x[t] - learning_rate * g(x[r])    if ||x[t] - x[r]|| <= radius, r = t - delay_t

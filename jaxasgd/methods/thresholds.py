@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import optax
 
@@ -15,7 +17,7 @@ from .citations import published
 
 
 @published("Ringmaster ASGD", papers.MARANJYAN_2025, policy="ringmaster", does="discards")
-def ringmaster(learning_rate, bound, *, stops=False) -> Method:
+def ringmaster(learning_rate: optax.ScalarOrSchedule, bound: int | Callable, *, stops: bool = False) -> Method:
     """Ringmaster ASGD: asynchronous SGD that uses no gradient whose delay is `bound` or more.
 
         x[t+1] = x[t] - learning_rate * g(x[t - delay_t]),     delay_t < bound
@@ -40,7 +42,9 @@ def ringmaster(learning_rate, bound, *, stops=False) -> Method:
 
 
 @published("Naive Optimal ASGD", papers.MARANJYAN_2025, policy="fastest", does="blocks")
-def naive_optimal_asgd(learning_rate, workers=None, *, noise=None) -> Method:
+def naive_optimal_asgd(
+    learning_rate: optax.ScalarOrSchedule, workers: int | None = None, *, noise: float | None = None
+) -> Method:
     """Naive Optimal ASGD: asynchronous SGD on the fastest workers only, by the clock's mean seconds.
 
         x[t+1] = x[t] - learning_rate * g(x[t - delay_t])

@@ -11,7 +11,7 @@ from .citations import published
 
 
 @published("Hogwild!", papers.RECHT_2011, policy="hogwild")
-def hogwild(learning_rate, groups, reading=1.0) -> Method:
+def hogwild(learning_rate: optax.ScalarOrSchedule, groups: int, reading: float = 1.0) -> Method:
     """Asynchronous SGD in shared memory, without locks: a worker reads while others write.
 
         x[t+1] = x[t] - learning_rate * g(y),     y_c = x[read_c]_c    for every group c of coordinates
@@ -38,7 +38,7 @@ def hogwild(learning_rate, groups, reading=1.0) -> Method:
 
 
 @published("stale synchronous parallel SGD", papers.HO_2013, policy="ssp", does="blocks")
-def ssp_sgd(learning_rate, bound) -> Method:
+def ssp_sgd(learning_rate: optax.ScalarOrSchedule, bound: int | None) -> Method:
     """Asynchronous SGD whose fast workers wait when they are more than `bound` gradients ahead of the slowest.
 
         x[t+1] = x[t] - learning_rate * g_i(x[read]),     i starts only if  clock_i - min_j clock_j <= bound

@@ -20,7 +20,9 @@ from .citations import published
     arrival="average_latest",
     does="blocks rescales aggregates",
 )
-def piag(learning_rate, *, steps="adaptive1", alpha=0.9, l1=0.0) -> Method:
+def piag(
+    learning_rate: optax.ScalarOrSchedule, *, steps: str = "adaptive1", alpha: float = 0.9, l1: float = 0.0
+) -> Method:
     """Proximal incremental aggregated gradient, with steps that adapt to the age of the oldest entry.
 
         x[t+1] = prox(x[t] - gamma_t * (1/n) sum_i g_i(x[t - delay_it]), gamma_t),    delay_t = max_i delay_it
@@ -67,7 +69,7 @@ def piag(learning_rate, *, steps="adaptive1", alpha=0.9, l1=0.0) -> Method:
     rule="scale_by_adaptive1, sgd",
     does="discards rescales",
 )
-def adaptive1_asgd(learning_rate, alpha=0.9) -> Method:
+def adaptive1_asgd(learning_rate: optax.ScalarOrSchedule, alpha: float = 0.9) -> Method:
     """Asynchronous SGD whose steps fill a share of the room that the steps since the read have left.
 
         x[t+1] = x[t] - gamma_t * g(x[t - delay_t]),
@@ -94,7 +96,7 @@ def adaptive1_asgd(learning_rate, alpha=0.9) -> Method:
     rule="scale_by_adaptive2, sgd",
     does="discards rescales",
 )
-def adaptive2_asgd(learning_rate) -> Method:
+def adaptive2_asgd(learning_rate: optax.ScalarOrSchedule) -> Method:
     """Asynchronous SGD with steps in inverse proportion to the delay, where the steps since the read leave room.
 
         x[t+1] = x[t] - gamma_t * g(x[t - delay_t]),    gamma_t = learning_rate / (delay_t + 1)

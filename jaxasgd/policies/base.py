@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 GRADIENT, TIMEOUT, LOST, JOINED = "gradient", "timeout", "lost", "joined"
 
@@ -58,9 +59,9 @@ class Decision(NamedTuple):
             for each group of leaves or coordinates, [groups] (Hogwild!, pipelines); the same length in every row.
     """
 
-    use: bool = False
-    weight: float = 1.0
-    step: bool = False
+    use: bool | np.ndarray = False  # arrays: of many rows at once, see `vectorized`
+    weight: float | np.ndarray = 1.0
+    step: bool | np.ndarray = False
     start: Any = ()
     cancel: Any = ()
     weights: Any = None
@@ -81,18 +82,18 @@ class Arrivals(NamedTuple):
     before: Any
     reads: str
 
-    def version(self, step):
+    def version(self, step: ArrayLike) -> np.ndarray:
         """The version at each row, if the server steps after the rows where `step` is true: [rows]."""
         step = np.broadcast_to(np.asarray(step, np.int64), self.before.shape)
         return np.cumsum(step) - step
 
-    def read(self, step):
+    def read(self, step: ArrayLike) -> np.ndarray:
         """The version that each gradient was computed at: what was known after the arrival before it, [rows]."""
         known = self.version(step) + (np.asarray(step) if self.reads == "after" else 0)
         return np.where(self.before < 0, 0, known[self.before]) if len(known) else known
 
 
-def vectorized(on, pure):
+def vectorized(on: Callable, pure: Callable) -> Callable:
     """`on` with the same decisions over arrays, of which `simulate` makes a schedule of millions of rows in seconds.
 
     For policies that start all workers once, and then at every arrival just the one that delivered, and that cancel
@@ -110,11 +111,11 @@ def vectorized(on, pure):
         >>> ja.simulate(policy, ja.times.fixed(1.0, num_workers=2), num_updates=4).delay.tolist()
         [0, 1, 1, 1]
     """
-    on.pure = pure
+    on.pure = pure  # type: ignore[attr-defined]  # a function has attributes
     return on
 
 
-def every(batch: int, arrivals: Arrivals):
+def every(batch: int, arrivals: Arrivals) -> np.ndarray:
     """True at every batch-th row."""
     return np.arange(1, len(arrivals.time) + 1) % batch == 0
 
@@ -144,6 +145,6 @@ class Policy(NamedTuple):
     tags: tuple[str, ...] = ()
 
     @property
-    def pure(self):
+    def pure(self) -> Callable | None:
         """The decisions of `on` over arrays, see `vectorized`; None where there is no such form."""
         return getattr(self.on, "pure", None)

@@ -28,7 +28,7 @@ class Batch:
         self.num_workers, self.number = num_workers, 0
 
 
-def rennala(batch, *, stale="ignore") -> Policy:
+def rennala(batch: int, *, stale: str = "ignore") -> Policy:
     """The server averages the first `batch` gradients that are computed at the current version.
 
         x[t+1] = x[t] - lr * (1/batch) sum of the first `batch` gradients at x[t]
@@ -122,7 +122,7 @@ class Counts:
         return 1 / (self.num_workers * np.array(self.counts)[self.members])
 
 
-def malenia(batch, *, stale="ignore", close="reached") -> Policy:
+def malenia(batch: int, *, stale: str = "ignore", close: str = "reached") -> Policy:
     """Gradients at one version, until every worker has given enough; each worker's mean counts the same.
 
         x[t+1] = x[t] - lr * (1/n) sum_i (1/B_i) sum of the B_i gradients of worker i at x[t]

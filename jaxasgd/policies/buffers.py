@@ -5,7 +5,7 @@ from .base import GRADIENT, Decision, Policy, every, vectorized
 from .dispatching import Dealer, check_dispatch, check_fleet
 
 
-def buffered(batch, *, hold=False, order="pure", concurrency=None) -> Policy:
+def buffered(batch: int, *, hold: bool = False, order: str = "pure", concurrency: int | None = None) -> Policy:
     """The mean of every `batch` gradients that arrive is an update, whatever versions they were computed at.
 
         x[t+1] = x[t] - lr * (1/batch) sum_{k=1}^{batch} g_k(x[t - delay_k])

@@ -97,7 +97,7 @@ def check_fleet(num_workers, order, concurrency, waiting, name):
         )
 
 
-def dispatched(order="pure", *, waiting=1, concurrency=None) -> Policy:
+def dispatched(order: str = "pure", *, waiting: int = 1, concurrency: int | None = None) -> Policy:
     """Every gradient is an update; then a job goes to a worker that need not be the one that delivered.
 
         x[t+1] = x[t] - lr * g_i(x[read])     for the gradient of worker i that arrives;

@@ -1,6 +1,9 @@
 """Gates: a worker that is too far ahead of the slowest one waits."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
 
 from ..checks import whole
 from .base import GRADIENT, Decision, Policy
@@ -30,7 +33,7 @@ class Gate:
         return False
 
 
-def ssp(bound) -> Policy:
+def ssp(bound: int | None) -> Policy:
     """Every gradient is an update, but nobody starts a job while more than `bound` gradients ahead of the slowest.
 
         worker i may start  iff  clock_i - min_j clock_j <= bound,     clock_i: gradients that it has delivered
@@ -62,7 +65,7 @@ def ssp(bound) -> Policy:
         worker = event.worker
         if event.kind != GRADIENT:
             return gate, Decision(start=(worker,))
-        start = ()
+        start: Sequence[int] = ()
         if gate.advance(worker):
             start, gate.waiting = gate.waiting, []
         if gate.clocks[worker] - gate.slowest <= ahead:

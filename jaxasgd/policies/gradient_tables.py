@@ -1,5 +1,9 @@
 """Policies of the methods whose server keeps a gradient of every worker, and updates with the mean of the table."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 from ..checks import word
 from .base import GRADIENT, Decision, Policy
 
@@ -105,7 +109,7 @@ class Entries:
         return len(self.read) == self.num_workers
 
 
-def aggregated(*, begin="wait") -> Policy:
+def aggregated(*, begin: str = "wait") -> Policy:
     """A table of everybody's latest gradient; once it is full, every gradient that arrives is an update with its mean.
 
         x[t+1] = x[t] - lr * (1/n) sum_i g_i(x[t - delay_i]),     delay_i the age of worker i's entry
@@ -142,7 +146,7 @@ def aggregated(*, begin="wait") -> Policy:
         was_full = state.full
         state.replace(event.worker, event.read)
         step = was_full or (state.full and begin == "wait")
-        start = (event.worker,)
+        start: Sequence[int] = (event.worker,)
         if begin == "wait" and not was_full:
             start = range(state.num_workers) if state.full else ()
         tags = {"delay": event.version - state.oldest} if step else {}

@@ -30,7 +30,7 @@ class Past:
         self.end += 1
 
 
-def hogwild(groups, *, reading=1.0) -> Policy:
+def hogwild(groups: int, *, reading: float = 1.0) -> Policy:
     """Asynchronous without locks: the groups of coordinates are read one after the other, while others write.
 
         x[t+1] = x[t] - lr * g(y),     y_c = x[read_c]_c    for every group c of coordinates

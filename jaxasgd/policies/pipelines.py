@@ -1,5 +1,9 @@
 """Pipelines: mini-batches in flight through stages, each of which has weights of an age of its own."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..checks import shown, whole, word
@@ -30,7 +34,14 @@ def stage_delays(stages, delays=None, passes=1, ends=0) -> list[int]:
     return [whole(f"delays[{i}]", delay, hint=" mini-batches") for i, delay in enumerate(delays)]
 
 
-def pipelined(stages, *, delays=None, weights="stashed", batch=1, warmup=0) -> Policy:
+def pipelined(
+    stages: int | Sequence[int],
+    *,
+    delays: Sequence[int] | None = None,
+    weights: str = "stashed",
+    batch: int = 1,
+    warmup: int = 0,
+) -> Policy:
     """Mini-batches in flight through a pipeline: its stages have computed with weights of different ages.
 
         x[t+1] = x[t] - lr * g(x_0[t - d_0], ..., x_{S-1}[t - d_{S-1}]),     d_s = S - 1 - s
@@ -64,11 +75,11 @@ def pipelined(stages, *, delays=None, weights="stashed", batch=1, warmup=0) -> P
         [[0, 0, 0], [1, 1, 0], [2, 1, 0], [2, 1, 0], [2, 1, 0]]
     """
     told = stage_delays(stages, delays)
-    delays = np.array(told)[stage_numbers(stages)[1]]
+    late = np.array(told)[stage_numbers(stages)[1]]
     batch, warmup = whole("batch", batch, 1, hint=" mini-batches"), whole("warmup", warmup, hint=" updates")
-    places = int(delays.max()) + 1
+    places = int(late.max()) + 1
     if word("weights", weights, "stashed", "synced", "latest") == "synced":
-        delays = delays.max(keepdims=True)
+        late = late.max(keepdims=True)
 
     def init(num_workers, rng):
         if num_workers < places:
@@ -81,7 +92,7 @@ def pipelined(stages, *, delays=None, weights="stashed", batch=1, warmup=0) -> P
     def on(count, event):
         if event.kind != GRADIENT:
             return count, Decision(start=(event.worker,))
-        read = np.maximum((count - delays) // batch, max(event.read, min(event.version, warmup)))
+        read = np.maximum((count - late) // batch, max(event.read, min(event.version, warmup)))
         if weights == "latest":
             read = np.append(read, np.full_like(read, event.version))
         elif len(read) == 1:
@@ -93,19 +104,18 @@ def pipelined(stages, *, delays=None, weights="stashed", batch=1, warmup=0) -> P
         step, count = every(batch, arrivals), np.arange(len(arrivals.time))
         version = arrivals.version(step)
         least = np.maximum(arrivals.read(step), np.minimum(version, warmup))
-        read = np.maximum((count[:, None] - delays) // batch, least[:, None])
+        read = np.maximum((count[:, None] - late) // batch, least[:, None])
         if weights == "latest":
             read = np.concatenate([read, np.broadcast_to(version[:, None], read.shape)], axis=1)
         elif read.shape[1] == 1:
             read = read[:, 0]
         return Decision(use=True, weight=1 / batch, step=step, read=read)
 
-    stages = [int(stage) for stage in stages] if hasattr(stages, "__len__") else int(stages)
-    info = {"policy": "pipelined", "stages": stages, "delays": told, "weights": weights}
+    info = {"policy": "pipelined", "stages": np.asarray(stages, int).tolist(), "delays": told, "weights": weights}
     return Policy(init, vectorized(on, pure), info | {"batch": batch, "warmup": warmup})
 
 
-def double_buffered(batch=None) -> Policy:
+def double_buffered(batch: int | None = None) -> Policy:
     """Mini-batches in flight through a pipeline that keeps two versions of its weights: the delay is 1 throughout.
 
         x[t+1] = x[t] - lr * (1/batch) sum_{j=1}^batch g_j(x[max(t - 1, 0)])

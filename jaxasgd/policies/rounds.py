@@ -1,5 +1,8 @@
 """Synchronous SGD, with or without backup workers."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..checks import whole, word
@@ -51,7 +54,7 @@ def synchronous(*, backup: int = 0, late: str = "cancel") -> Policy:
         weight = 1 / state.wait_for
         if len(state.delivered) < state.wait_for:
             return state, Decision(use=True, weight=weight)
-        everybody = range(state.num_workers)
+        everybody: Sequence[int] = range(state.num_workers)
         if late == "cancel":
             start, behind = everybody, set()
         else:

@@ -1,8 +1,12 @@
 """Asynchronous policies with a threshold: up to which delay, or from which workers, a gradient counts."""
 
+from __future__ import annotations
+
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..checks import flag, known, shown, whole
 from .base import GRADIENT, Decision, Policy, vectorized
@@ -28,7 +32,7 @@ class Holders:
         return found
 
 
-def ringmaster(bound, *, stops=False) -> Policy:
+def ringmaster(bound: int | Callable, *, stops: bool = False) -> Policy:
     """Asynchronous SGD that uses no gradient whose delay is `bound` or more.
 
         x[t+1] = x[t] - lr * g(x[t - delay_t]),     delay_t < bound
@@ -71,7 +75,8 @@ def ringmaster(bound, *, stops=False) -> Policy:
 
     def on(state, event):
         fresh = event.kind == GRADIENT and event.delay < at(event.version)
-        start, late = (event.worker,), ()
+        start: Sequence[int] = (event.worker,)
+        late: Sequence[int] = ()
         if stops:
             version = event.version + fresh
             state.hand_out(event.worker, version)
@@ -96,7 +101,7 @@ def ringmaster(bound, *, stops=False) -> Policy:
     return Policy(init, on if stops else vectorized(on, pure), info)
 
 
-def fastest(seconds, workers) -> Policy:
+def fastest(seconds: ArrayLike, workers: int) -> Policy:
     """Asynchronous SGD on the fastest workers; the others are never asked.
 
         x[t+1] = x[t] - lr * g(x[t - delay_t])
@@ -114,13 +119,13 @@ def fastest(seconds, workers) -> Policy:
         >>> ja.simulate(policy, times, num_updates=5).worker.tolist()
         [1, 1, 2, 1, 1]
     """
-    seconds = known_seconds(seconds)
-    workers = whole("workers", workers, 1, len(seconds), hint=": how many take part")
-    chosen = np.sort(np.argsort(seconds, kind="stable")[:workers])
+    means = known_seconds(seconds)
+    workers = whole("workers", workers, 1, len(means), hint=": how many take part")
+    chosen = np.sort(np.argsort(means, kind="stable")[:workers])
 
     def init(num_workers, rng):
-        if num_workers != len(seconds):
-            raise ValueError(f"seconds has one number for each of {num_workers} workers; got {len(seconds)}.")
+        if num_workers != len(means):
+            raise ValueError(f"seconds has one number for each of {num_workers} workers; got {len(means)}.")
         return None, chosen
 
     def on(state, event):

@@ -1,11 +1,18 @@
 """Policies whose workers try for a limited time: a job that takes too long is given up."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..checks import known, real, shown, whole
 from .base import GRADIENT, JOINED, LOST, Decision, Job, Policy
+
+if TYPE_CHECKING:
+    from ..times import Times
 
 SUCCESS_STREAM = 0x7E57  # its own: neither the clock's nor a policy's
 COUNT = ("a whole number, 0 or more", lambda a: (a >= 0) & (a == np.floor(a)) & (a < math.inf))
@@ -36,7 +43,7 @@ class Trials:
         return tuple(job for job, number in zip(self.jobs, self.trials, strict=True) if number)
 
 
-def mindflayer(trials, timeouts, success) -> Policy:
+def mindflayer(trials: ArrayLike, timeouts: ArrayLike, success: ArrayLike) -> Policy:
     """Every worker tries a fixed number of times at one version, each time for a limited time; then the server updates.
 
         x[t+1] = x[t] - lr * (1/B) sum of the gradients at x[t] that came in time,    B = sum_i success_i * trials_i
@@ -98,7 +105,7 @@ def mindflayer(trials, timeouts, success) -> Policy:
     return Policy(init, on, info)
 
 
-def allocate_trials(timeouts, success, noise=1.0):
+def allocate_trials(timeouts: ArrayLike, success: ArrayLike, noise: float = 1.0) -> np.ndarray:
     """How often each worker should try in a round of `mindflayer`: whole numbers, [num_workers].
 
     With the workers in the order of their time-outs T_1 <= T_2 <= ..., and S = max(1, noise),
@@ -121,28 +128,23 @@ def allocate_trials(timeouts, success, noise=1.0):
         >>> ja.policies.allocate_trials(timeouts=[1.0, 2.0, 100.0], success=1.0, noise=10.0).tolist()
         [7, 3, 0]
     """
-    told, timeouts, noise = timeouts, known(timeouts), max(1.0, real("noise", noise, 0))
-    if (
-        timeouts is None
-        or timeouts.ndim != 1
-        or not len(timeouts)
-        or not ((timeouts > 0) & (timeouts < math.inf)).all()
-    ):
-        raise ValueError(f"timeouts has a positive, finite number of seconds for each worker; got {shown(told)}.")
-    success = of_each("success", success, len(timeouts), CHANCE).astype(np.float64)
-    if not success.any():
-        raise ValueError(f"some worker's success is positive; got {shown(success)}: allow more seconds.")
-    order = np.argsort(timeouts, kind="stable")
-    p, seconds = success[order], timeouts[order]
+    limits, noise = known(timeouts), max(1.0, real("noise", noise, 0))
+    if limits is None or limits.ndim != 1 or not len(limits) or not ((limits > 0) & (limits < math.inf)).all():
+        raise ValueError(f"timeouts has a positive, finite number of seconds for each worker; got {shown(timeouts)}.")
+    chance = of_each("success", success, len(limits), CHANCE).astype(np.float64)
+    if not chance.any():
+        raise ValueError(f"some worker's success is positive; got {shown(chance)}: allow more seconds.")
+    order = np.argsort(limits, kind="stable")
+    p, seconds = chance[order], limits[order]
     with np.errstate(divide="ignore"):
         lengths = (noise + np.cumsum(p)) / np.cumsum(p / seconds)
     best = int(np.argmin(lengths))
-    trials = np.zeros(len(timeouts), int)
+    trials = np.zeros(len(limits), int)
     trials[order[: best + 1]] = np.maximum(np.ceil(lengths[best] / seconds[: best + 1] - 1), 0)
     return trials
 
 
-def success_within(times, timeouts, *, draws=16_384):
+def success_within(times: Times, timeouts: ArrayLike, *, draws: int = 16_384) -> np.ndarray:
     """The probability that a job of each worker takes at most so many seconds, from draws of its law: [num_workers].
 
     Every worker draws from a stream of its own, always the same and not that of any run. The standard error is

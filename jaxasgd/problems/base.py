@@ -51,19 +51,19 @@ class Problem:
     def __repr__(self):
         return f"Problem({type(self.kind).__name__}, shards={self.num_shards})"
 
-    def init(self, key):
+    def init(self, key: jax.Array) -> Any:
         """Initial parameters; they depend on `key` only where the problem was given a function of it."""
         return self.kind.init(self.data, key) if self.start is None else jax.tree.map(jnp.asarray, self.start)
 
-    def draw(self, request: Request):
+    def draw(self, request: Request) -> Any:
         """The sample that was asked for: indices or noise."""
         return self.kind.draw(self.data, request)
 
-    def sample_gradient(self, params, sample):
+    def sample_gradient(self, params: Any, sample: Any) -> Any:
         """The stochastic gradient at one sample."""
         return self.kind.gradient(self.data, params, sample)
 
-    def evaluate(self, params) -> dict:
+    def evaluate(self, params: Any) -> dict:
         """The whole objective as "loss", and the metrics, at params."""
         return self.kind.evaluate(self.data, jax.tree.map(jnp.asarray, params))
 
@@ -74,11 +74,11 @@ class Problem:
         told = self.kind.describe(self.data) if hasattr(self.kind, "describe") else {}
         return {"kind": type(self.kind).__name__, **told, "parameters": size, "shards": self.num_shards}
 
-    def loss(self, params):
+    def loss(self, params: Any) -> jax.Array:
         """The whole objective f(params)."""
         return self.evaluate(params)["loss"]
 
-    def gradient(self, params):
+    def gradient(self, params: Any) -> Any:
         """Its gradient."""
         return jax.grad(self.loss)(jax.tree.map(jnp.asarray, params))
 
@@ -94,7 +94,7 @@ class Order:
     how: str
     batch_size: int
 
-    def draw(self, data, request: Request):
+    def draw(self, data: Any, request: Request) -> jax.Array:
         """Sample numbers, i4 [batch_size]."""
         if self.how == "given":
             order = data["order"]

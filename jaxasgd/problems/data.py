@@ -1,9 +1,11 @@
-"""Real data sets, read strictly, and their division among workers.
+"""Real data sets, read strictly.
 
 The package ships no data. It reads what scikit-learn bundles, files of the user's (LIBSVM text, IDX), and MNIST from
 the folder that the environment variable JAXASGD_DATA names. A file whose damage can be seen is an error here, not a
 strange curve later.
 """
+
+from __future__ import annotations
 
 import bisect
 import gzip
@@ -13,9 +15,11 @@ import operator
 import os
 import pathlib
 import zlib
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 _AGAIN = "fetch the file again and compare its size with the origin's"
 _SETS = ("digits", "breast_cancer", "diabetes")
@@ -41,6 +45,12 @@ def folder() -> pathlib.Path | None:
     """The folder that the environment variable JAXASGD_DATA names; None where it is unset or empty.
 
     Raises FileNotFoundError where it names something else than a folder.
+
+    Example:
+        >>> import jaxasgd as ja
+        >>> where = ja.problems.folder()
+        >>> where is None or where.is_dir()
+        True
     """
     value = os.environ.get("JAXASGD_DATA")
     if not value:
@@ -51,7 +61,7 @@ def folder() -> pathlib.Path | None:
     return path
 
 
-def sklearn_set(name, *, test_fraction=0.2, seed=0, standardize=True) -> Dataset:
+def sklearn_set(name: str, *, test_fraction: float = 0.2, seed: int = 0, standardize: bool = True) -> Dataset:
     """One of scikit-learn's bundled real data sets, split into training and test parts.
 
     `name` is "digits" (1797 x 64, 10 classes), "breast_cancer" (569 x 30, 2 classes) or "diabetes" (442 x 10, targets
@@ -61,9 +71,11 @@ def sklearn_set(name, *, test_fraction=0.2, seed=0, standardize=True) -> Dataset
 
     Raises ValueError for an unknown name or an impossible fraction, ImportError where scikit-learn is missing.
 
-    >>> X, y, X_test, y_test, name = sklearn_set("digits")
-    >>> X.shape, y.shape, X_test.shape, name
-    ((1437, 64), (1437,), (360, 64), 'digits')
+    Example:
+        >>> import jaxasgd as ja
+        >>> X, y, X_test, y_test, name = ja.problems.sklearn_set("digits")
+        >>> X.shape, y.shape, X_test.shape, name
+        ((1437, 64), (1437,), (360, 64), 'digits')
     """
     if name not in _SETS:
         raise ValueError(f"name must be one of {', '.join(_SETS)}, found {name!r}: choose one of these")
@@ -89,12 +101,15 @@ def sklearn_set(name, *, test_fraction=0.2, seed=0, standardize=True) -> Dataset
         shift, scale = X.mean(axis=0), X.std(axis=0)
         scale[scale == 0] = 1.0
     label = np.float32 if name == "diabetes" else np.int32
-    X, X_test = (None if part is None else ((part - shift) / scale).astype(np.float32) for part in (X, X_test))
-    y, y_test = (None if part is None else part.astype(label) for part in (y, y_test))
-    return Dataset(X, y, X_test, y_test, name)
+    features = lambda part: ((part - shift) / scale).astype(np.float32)
+    if X_test is None or y_test is None:
+        return Dataset(features(X), y.astype(label), None, None, name)
+    return Dataset(features(X), y.astype(label), features(X_test), y_test.astype(label), name)
 
 
-def libsvm(path, *, num_features=None, dense=True, zero_based="auto"):
+def libsvm(
+    path: str | Path, *, num_features: int | None = None, dense: bool = True, zero_based: bool | str = "auto"
+) -> tuple[Any, np.ndarray]:
     """Features and labels from a LIBSVM text file, plain or gzipped: `label index:value index:value ...` on each line.
 
     Returns `(X, y)`: X [num_samples, num_features] float32, an array or with `dense=False` a scipy CSR matrix, and
@@ -106,6 +121,16 @@ def libsvm(path, *, num_features=None, dense=True, zero_based="auto"):
 
     Raises FileNotFoundError, or ValueError (with the line) for a file that is empty, does not unpack, does not parse,
     does not end with the end of a line, holds a value that is no finite float32, or more features than `num_features`.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> import jaxasgd as ja
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "two.txt")
+        ...     _ = path.write_text("+1 1:0.5 3:2\\n-1 2:1\\n")
+        ...     X, y = ja.problems.libsvm(path)
+        >>> X.tolist(), y.tolist()
+        ([[0.5, 0.0, 2.0], [0.0, 1.0, 0.0]], [1.0, -1.0])
     """
     if num_features is not None and _whole(num_features, "num_features") < 1:
         raise ValueError(f"num_features must be at least 1, found {num_features}: give the number of columns, or None")
@@ -153,14 +178,16 @@ def libsvm(path, *, num_features=None, dense=True, zero_based="auto"):
     return (X.toarray() if dense else X), y
 
 
-def binary_labels(y) -> np.ndarray:
+def binary_labels(y: ArrayLike) -> np.ndarray:
     """Labels 0/1, 1/2 or -1/+1 as float32 -1/+1; the greater of the two becomes +1.
 
     `y` is [num_samples]; so is the result. Raises ValueError for anything else, also where only one of the two
     labels occurs, because a lone 1 may mean either: convert the labels of the whole set, then take parts of it.
 
-    >>> binary_labels([1, 2, 2])
-    array([-1.,  1.,  1.], dtype=float32)
+    Example:
+        >>> import jaxasgd as ja
+        >>> ja.problems.binary_labels([1, 2, 2])
+        array([-1.,  1.,  1.], dtype=float32)
     """
     y = np.asarray(y)
     values = np.unique(y).tolist()
@@ -172,11 +199,20 @@ def binary_labels(y) -> np.ndarray:
     return np.where(y == values[1], 1, -1).astype(np.float32)
 
 
-def idx(path) -> np.ndarray:
+def idx(path: str | Path) -> np.ndarray:
     """The array in an IDX file (the format of MNIST), plain or gzipped, in this machine's byte order.
 
     The header is two zero bytes, a code for the dtype, the number of dimensions and the sizes; the values follow.
     Raises FileNotFoundError, or ValueError where the header is wrong or the file not exactly as long as it says.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> import jaxasgd as ja
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "three")
+        ...     _ = path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3]) + bytes([5, 6, 7]))  # uint8, one axis, 3 values
+        ...     ja.problems.idx(path)
+        array([5, 6, 7], dtype=uint8)
     """
     name, raw = _read(path)
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in _IDX or not 1 <= raw[3] <= 32:
@@ -197,13 +233,26 @@ def idx(path) -> np.ndarray:
     return np.frombuffer(raw, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
 
 
-def mnist(where=None) -> Dataset:
+def mnist(where: str | Path | None = None) -> Dataset:
     """MNIST from its four IDX files, plain or gzipped, in the folder `where` or else in `folder() / "mnist"`.
 
     X [60000, 784] float32 in [0, 1], y [60000] int32 in 0..9; X_test and y_test have 10000 rows. Any set in the same
     four files (Fashion-MNIST, a selection of rows) is read alike, and called "mnist" too.
 
     Raises FileNotFoundError where a file is missing, ValueError where one is damaged or images and labels do not agree.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> import jaxasgd as ja
+        >>> with tempfile.TemporaryDirectory() as folder:  # black squares, called 0
+        ...     for part, count in (("train", 2), ("t10k", 1)):
+        ...         images = bytes([0, 0, 8, 3, 0, 0, 0, count, 0, 0, 0, 28, 0, 0, 0, 28]) + bytes(28 * 28 * count)
+        ...         labels = bytes([0, 0, 8, 1, 0, 0, 0, count]) + bytes(count)
+        ...         _ = pathlib.Path(folder, f"{part}-images-idx3-ubyte").write_bytes(images)
+        ...         _ = pathlib.Path(folder, f"{part}-labels-idx1-ubyte").write_bytes(labels)
+        ...     found = ja.problems.mnist(folder)
+        >>> found.X.shape, found.X_test.shape, found.name
+        ((2, 784), (1, 784), 'mnist')
     """
     if where is None:
         home = folder()
@@ -220,7 +269,7 @@ def mnist(where=None) -> Dataset:
             )
         paths.append(found[0])
 
-    def part(images_path, labels_path):
+    def part(images_path, labels_path) -> tuple[np.ndarray, np.ndarray]:
         images, labels = idx(images_path), idx(labels_path)
         if images.dtype != np.uint8 or images.shape[1:] != (28, 28) or not len(images):
             found = f"{images.dtype} {images.shape}"
@@ -236,85 +285,21 @@ def mnist(where=None) -> Dataset:
     return Dataset(*part(*paths[:2]), *part(*paths[2:]), "mnist")
 
 
-def images(prefer="mnist") -> Dataset:
+def images(prefer: str = "mnist") -> Dataset:
     """Real images of digits on every machine: MNIST where `folder()` has it, scikit-learn's 8 x 8 digits elsewhere.
 
     The result's `name` tells which, "mnist" or "digits"; pixels are in [0, 1] and labels in 0..9 in both.
     `prefer="digits"` takes the small set everywhere. A folder mnist/ with a missing or damaged file is an error.
 
-    >>> images(prefer="digits").name
-    'digits'
+    Example:
+        >>> import jaxasgd as ja
+        >>> ja.problems.images(prefer="digits").name
+        'digits'
     """
     if prefer not in ("mnist", "digits"):
         raise ValueError(f'prefer must be "mnist" or "digits", found {prefer!r}: choose one of these')
     home = folder() if prefer == "mnist" else None
     return mnist() if home and (home / "mnist").is_dir() else sklearn_set("digits")
-
-
-def shard(samples, num_shards, *, how="iid", alpha=None, seed=0) -> tuple[np.ndarray, ...]:
-    """Splits samples among workers: one shard each, every sample in exactly one shard, no shard empty.
-
-    `samples` is the number of samples, or their labels [num_samples]. A shard is an int64 array of sample indices.
-
-    - `how="iid"`: a random permutation, cut in parts whose lengths differ by at most one.
-    - `how="contiguous"`: the same cut of 0, 1, 2, ... in order (`seed` plays no part).
-    - `how="dirichlet"`: by label. For every class, independently, the shares of the shards are drawn from
-      Dirichlet(alpha, ..., alpha), and the class, shuffled, is cut at the rounded cumulative shares. Large alpha: equal
-      shares of every class; small alpha: a class lies in few shards, and sizes differ much.
-
-    The Dirichlet scheme is that of Yurochkin et al. (ICML 2019, arXiv 1905.12022) and Li, Diao, Chen, He (ICDE 2022,
-    arXiv 2102.02079), the one in wide use. Hsu, Qi, Brown (arXiv 1909.06335), often cited for it, instead draw every
-    *client's* distribution over classes from Dirichlet(alpha * prior), with equal sizes: their alpha is another number.
-    A draw may leave shards empty. Each of them, in order, is then given one random sample of the shard that is largest
-    at that moment (the first of equals): the fewest moves that fill all, from where they change least. Redrawing until
-    none is empty, which others do, distorts the distribution and may never end.
-
-    Raises ValueError for more shards than samples, for "dirichlet" without labels or alpha, for alpha elsewhere.
-
-    >>> shard(7, 3, how="contiguous")
-    (array([0, 1, 2]), array([3, 4]), array([5, 6]))
-    >>> [len(part) for part in shard([0, 0, 1, 1, 1, 1], 2, how="dirichlet", alpha=1e9)]
-    [3, 3]
-    """
-    labels = np.asarray(samples)
-    if labels.ndim > 1:
-        raise ValueError(f"labels must have one axis, found shape {labels.shape}: give every sample's class, or len(X)")
-    num_samples = len(labels) if labels.ndim else _whole(samples, "the number of samples")
-    num_shards = _whole(num_shards, "num_shards")
-    if not 1 <= num_shards <= num_samples:
-        found = f"{num_shards} shards for {num_samples} samples"
-        raise ValueError(f"every shard must have a sample, found {found}: choose fewer shards, at least 1")
-    if how not in ("iid", "contiguous", "dirichlet"):
-        raise ValueError(f'how must be "iid", "contiguous" or "dirichlet", found {how!r}: choose one of these')
-    if how != "dirichlet" and alpha is not None:
-        raise ValueError(f'alpha belongs to how="dirichlet", found alpha={alpha!r} with how={how!r}: leave alpha out')
-    rng = np.random.default_rng(seed)
-    order = np.arange(num_samples, dtype=np.int64)
-    if how == "iid":
-        order = rng.permutation(order)
-    if how != "dirichlet":
-        return tuple(np.array_split(order, num_shards))
-    if alpha is None or not 0 < alpha <= 1e100:
-        raise ValueError(f'how="dirichlet" must have alpha in (0, 1e100], found alpha={alpha!r}: give, say, alpha=0.5')
-    if not labels.ndim or (labels.dtype.kind == "f" and not np.all(labels == np.rint(labels))):
-        found = "float values" if labels.ndim else f"only their number, {num_samples}"
-        raise ValueError(f'how="dirichlet" must have class labels, found {found}: give y, put in bins if continuous')
-    return _dirichlet(labels, num_shards, alpha, rng)
-
-
-def _dirichlet(labels, num_shards, alpha, rng):
-    owner = np.empty(len(labels), np.int64)
-    _, counts = np.unique(labels, return_counts=True)
-    for members in np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1]):
-        cuts = np.rint(len(members) * np.cumsum(rng.dirichlet(np.full(num_shards, float(alpha))))[:-1])
-        owner[rng.permutation(members)] = np.searchsorted(cuts, np.arange(len(members)), side="right")
-    sizes = np.bincount(owner, minlength=num_shards)
-    for empty in np.flatnonzero(sizes == 0):
-        largest = sizes.argmax()
-        owner[rng.choice(np.flatnonzero(owner == largest))] = empty
-        sizes[[largest, empty]] += [-1, 1]
-    order = rng.permutation(np.arange(len(labels), dtype=np.int64))
-    return tuple(np.split(order[np.argsort(owner[order], kind="stable")], np.cumsum(sizes)[:-1]))
 
 
 def _read(path):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..checks import shown, whole
 from .base import Order, Problem
@@ -22,7 +24,7 @@ class FiniteSum:
 
     loss: Callable
     order: Order
-    initialize: Callable | None = None
+    initialize: Any = None  # key -> parameters; None where they are given
     metrics: tuple[tuple[str, Callable], ...] = ()
     keyed: bool = False  # loss takes a key
     weighed: bool = False  # samples have weights of their own
@@ -53,7 +55,7 @@ class FiniteSum:
     def evaluate(self, data, params):
         rest = (jax.random.key(0),) if self.keyed else ()
         functions = (("loss", lambda params, batch: self.loss(params, batch, *rest)), *self.metrics)
-        out = {}
+        out: dict[str, Any] = {}
         for split, prefix in (("monitor" if "monitor" in data else "samples", ""), ("test", "test_")):
             if split in data:
                 weights = data["weights"] if self.weighed and split == "samples" else None
@@ -77,7 +79,7 @@ def mean_over(functions, params, samples, weights=None):
         one = [lambda s, f=f: f(params, jax.tree.map(lambda a: a[None], s)) for _, f in functions]
         return [jnp.sum(weight * jax.vmap(f)(part)) for f in one]
 
-    def cut(first, length):
+    def cut(first, length) -> tuple[Any, Any]:
         part = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, first, length), samples)
         return part, None if weights is None else jax.lax.dynamic_slice_in_dim(weights, first, length)
 
@@ -90,17 +92,17 @@ def mean_over(functions, params, samples, weights=None):
 
 
 def from_loss(
-    loss,
-    init,
-    data,
+    loss: Callable,
+    init: Any,
+    data: Any,
     *,
-    batch_size=1,
-    shards=None,
-    order="random",
-    metrics=None,
-    test=None,
-    weigh="shards",
-    loss_samples=None,
+    batch_size: int | None = 1,
+    shards: Sequence[ArrayLike] | None = None,
+    order: str | ArrayLike = "random",
+    metrics: Mapping[str, Callable] | None = None,
+    test: Any = None,
+    weigh: str = "shards",
+    loss_samples: int | None = None,
 ) -> Problem:
     """Any loss over any pytree of parameters, on any arrays.
 

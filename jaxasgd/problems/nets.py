@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .base import Problem
 from .finite import from_loss
@@ -48,7 +49,15 @@ class Initialize:
         return self.module.init(key, jnp.zeros((1, *self.shape)))
 
 
-def classifier(module, X, y, *, test=None, metrics: dict[str, Callable] | None = None, **others) -> Problem:
+def classifier(
+    module: Any,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    test: Any = None,
+    metrics: dict[str, Callable] | None = None,
+    **others: Any,
+) -> Problem:
     """A flax.linen module with logits as output, trained with cross entropy; reports "accuracy" too.
 
     Args:
@@ -56,6 +65,15 @@ def classifier(module, X, y, *, test=None, metrics: dict[str, Callable] | None =
         X, y: inputs [samples, ...] and integer labels [samples].
         test: a pair (X, y) held out.
         metrics: further ones, see `from_loss`; so are the other arguments.
+
+    Example:
+        >>> import jax
+        >>> from flax import linen
+        >>> import jaxasgd as ja
+        >>> X, y, X_test, y_test, _ = ja.problems.sklearn_set("digits")
+        >>> problem = ja.problems.classifier(linen.Dense(10), X, y, test=(X_test, y_test), batch_size=32)
+        >>> sorted(problem.evaluate(problem.init(jax.random.key(0))))
+        ['accuracy', 'loss', 'test_accuracy', 'test_loss']
     """
     X, y = jnp.asarray(X), jnp.asarray(y)
     if not jnp.issubdtype(y.dtype, jnp.integer) or y.ndim != 1:
@@ -65,7 +83,9 @@ def classifier(module, X, y, *, test=None, metrics: dict[str, Callable] | None =
     return from_loss(CrossEntropy(module), start, (X, y), test=test, metrics=metrics, **others)
 
 
-def mlp(X, y, *, hidden=(128,), num_classes=None, **others) -> Problem:
+def mlp(
+    X: ArrayLike, y: ArrayLike, *, hidden: Sequence[int] = (128,), num_classes: int | None = None, **others: Any
+) -> Problem:
     """A multi-layer perceptron with ReLUs on flattened inputs, through flax (extra `nets`).
 
     Args:
@@ -92,10 +112,11 @@ def mlp(X, y, *, hidden=(128,), num_classes=None, **others) -> Problem:
     classes = int(labels.max()) + 1 if num_classes is None else int(num_classes)
     if labels.min() < 0 or labels.max() >= classes:
         raise ValueError(f"labels are 0...{classes - 1}; got {labels.min()}...{labels.max()}.")
-    layers = []
+    layers: list[Callable] = []
     for width in hidden:
         layers += [linen.Dense(width), linen.relu]
-    flat = np.asarray(X).reshape(len(X), -1)
+    flat = np.asarray(X)
+    flat = flat.reshape(len(flat), -1)
     if others.get("test") is not None:
         Xt, yt = others.pop("test")
         others["test"] = (jnp.asarray(np.asarray(Xt).reshape(len(Xt), -1)), jnp.asarray(yt))

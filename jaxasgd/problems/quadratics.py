@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
-from ..checks import real, whole
+from ..checks import flag, real, whole
 from .base import Problem
 
 
@@ -18,6 +19,7 @@ class Quadratic:
 
     matrix: str
     noisy: bool
+    shared: bool = False  # one number of noise for all coordinates
 
     def apply(self, data, z):
         if self.matrix == "diagonal":
@@ -28,7 +30,8 @@ class Quadratic:
     def draw(self, data, request):
         sample = {"worker": request.worker}
         if self.noisy:
-            sample["xi"] = jax.random.normal(request.key, data["mean"].shape, data["mean"].dtype)
+            shape = () if self.shared else data["mean"].shape
+            sample["xi"] = jax.random.normal(request.key, shape, data["mean"].dtype)
         return sample
 
     def gradient(self, data, params, sample):
@@ -37,14 +40,23 @@ class Quadratic:
         return gradient + data["noise"] * sample["xi"] if self.noisy else gradient
 
     def describe(self, data):
-        return {"matrix": self.matrix, "noise": float(data["noise"])}
+        return {"matrix": self.matrix, "noise": float(data["noise"])} | ({"shared": True} if self.shared else {})
 
     def evaluate(self, data, params):
         z = params - data["mean"]
         return {"loss": jnp.vdot(z, self.apply(data, z)) / 2}
 
 
-def quadratic(dim=None, condition=10.0, *, noise=0.0, spectrum=None, centers=None, optimum=None, start=None) -> Problem:
+def quadratic(
+    dim: int | None = None,
+    condition: float = 10.0,
+    *,
+    noise: float = 0.0,
+    spectrum: ArrayLike | None = None,
+    centers: ArrayLike | None = None,
+    optimum: ArrayLike | None = None,
+    start: ArrayLike | None = None,
+) -> Problem:
     """f(x) = (1/2) (x - x*)' A (x - x*), A diagonal, with gradients A (x - x*) + noise * xi, xi ~ N(0, I).
 
     The loss is f(x) - f(x*): zero at the optimum. Every worker may have a centre of its own,
@@ -81,7 +93,9 @@ def quadratic(dim=None, condition=10.0, *, noise=0.0, spectrum=None, centers=Non
     return build("diagonal", {"spectrum": jnp.asarray(spectrum)}, len(spectrum), noise, centers, optimum, start, 1.0)
 
 
-def tridiagonal(dim=1729, *, noise=0.01, start=None) -> Problem:
+def tridiagonal(
+    dim: int = 1729, *, noise: float = 0.01, shared: bool = False, start: ArrayLike | None = None
+) -> Problem:
     """The worst-case quadratic f(x) = x'Ax/2 - b'x, A = tridiag(-1, 2, -1)/4, b = (-1, 0, ..., 0)/4.
 
     Gradients are A x - b + noise * xi, xi ~ N(0, I); the loss is f(x) - f(x*), with x* = A^-1 b; by default
@@ -89,7 +103,14 @@ def tridiagonal(dim=1729, *, noise=0.01, start=None) -> Problem:
 
     Source: Y. Nesterov, 2004, "Introductory Lectures on Convex Optimization", section 2.1.2 (the function);
     A. Maranjyan, A. Tyurin, P. Richtarik, ICML 2025, arXiv 2501.16168 (dim = 1729, noise = 0.01 in all experiments).
-    Noise is drawn for each coordinate, sigma^2 = dim * noise^2; their code adds one number to all coordinates.
+
+    Args:
+        dim: number of parameters.
+        noise: standard deviation of each coordinate of the gradient noise, sigma^2 = dim * noise^2.
+        shared: False: a number is drawn for each coordinate. True: one number is added to all coordinates, as in
+            their code. sigma^2 is the same; the noise lies in directions of little curvature then, and the loss
+            hardly feels it.
+        start: x^0, [dim].
 
     Example:
         >>> import jaxasgd as ja
@@ -103,10 +124,10 @@ def tridiagonal(dim=1729, *, noise=0.01, start=None) -> Problem:
     if start is None:
         start = np.zeros(dim)
         start[0] = np.sqrt(dim)
-    return build("tridiagonal", {}, dim, noise, None, optimum, start, None)
+    return build("tridiagonal", {}, dim, noise, None, optimum, start, None, shared=flag("shared", shared))
 
 
-def build(matrix, data, dim, noise, centers, optimum, start, away) -> Problem:
+def build(matrix, data, dim, noise, centers, optimum, start, away, *, shared=False) -> Problem:
     noise = real("noise", noise, 0, ", a standard deviation")
     if centers is not None and optimum is not None:
         raise ValueError("give centers= or optimum=, not both: the optimum is the mean of the centers.")
@@ -124,6 +145,6 @@ def build(matrix, data, dim, noise, centers, optimum, start, away) -> Problem:
     if start.shape != (dim,) or not np.isfinite(start).all():
         raise ValueError(f"start is finite, [{dim}]; got shape {np.shape(start)}.")
     data = data | {"centers": jnp.asarray(base), "mean": jnp.asarray(mean), "noise": jnp.asarray(np.float64(noise))}
-    kind = Quadratic(matrix, noise > 0)
+    kind = Quadratic(matrix, noise > 0, shared)
     shards = None if centers is None else len(base)
     return Problem(data, jnp.asarray(start), kind, optimum=jnp.asarray(mean), num_shards=shards)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .base import Problem
 from .finite import from_loss
 
 
-def squared_error(theta, batch):
+def squared_error(theta: jax.Array, batch: tuple[jax.Array, jax.Array]) -> jax.Array:
     """J(theta) = ||X theta - y||^2 / (2m), gradient X'(X theta - y)/m; a single sample, x [d] and y [], is m = 1.
 
     Example:
@@ -34,7 +38,16 @@ def sign_accuracy(theta, batch):
     return jnp.mean((X @ theta) * y > 0)
 
 
-def linear(X, y, *, batch_size=1, shards=None, order="random", start=None, **others) -> Problem:
+def linear(
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    batch_size: int | None = 1,
+    shards: Sequence[ArrayLike] | None = None,
+    order: str | ArrayLike = "random",
+    start: ArrayLike | None = None,
+    **others: Any,
+) -> Problem:
     """Least squares: J(theta) = ||X theta - y||^2 / (2m), m samples; `theta` starts at 0.
 
     `optimum` is the least-squares solution of smallest norm. Other arguments go to `from_loss`.
@@ -52,7 +65,17 @@ def linear(X, y, *, batch_size=1, shards=None, order="random", start=None, **oth
     return Problem(problem.data, problem.start, problem.kind, jnp.asarray(optimum), problem.num_shards)
 
 
-def logistic(X, y, *, batch_size=1, shards=None, order="random", start=None, test=None, **others) -> Problem:
+def logistic(
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    batch_size: int | None = 1,
+    shards: Sequence[ArrayLike] | None = None,
+    order: str | ArrayLike = "random",
+    start: ArrayLike | None = None,
+    test: Any = None,
+    **others: Any,
+) -> Problem:
     """Logistic regression with labels -1 and +1; reports "accuracy" too. Other arguments go to `from_loss`.
 
     Example:
@@ -73,7 +96,7 @@ def logistic(X, y, *, batch_size=1, shards=None, order="random", start=None, tes
     )
 
 
-def toy_regression(num_samples=100, seed=0):
+def toy_regression(num_samples: int = 100, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """y = 2 x_1 + 3 x_2 + N(0, 1), x uniform in [0, 1)^2: the 100 samples of the first experiment.
 
     Drawn with NumPy's legacy generator (`np.random.seed(seed)`): first all of X, row by row, then the noise.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
@@ -64,13 +65,15 @@ class Chain:
 class Staged(FiniteSum):
     """A finite sum whose `loss` is a `Chain`, and whose gradient takes a `Split` too."""
 
+    loss: Chain
+
     def gradient(self, data, params, sample):
         if isinstance(params, Split):
             return self.loss.split_gradient(params, self.batch(data, sample))
         return super().gradient(data, params, sample)
 
 
-def staged(layers, init, loss, data, **others) -> Problem:
+def staged(layers: Sequence[Callable], init: Any, loss: Callable, data: Any, **others: Any) -> Problem:
     """A problem cut into stages, for pipelines whose forward and backward passes use different weights.
 
         a_0 = batch,   a_s = f_s(w_s, a_{s-1}),   s = 1 ... S,   F(w) = loss(a_S, batch)
@@ -125,7 +128,7 @@ def with_stages(problem: Problem) -> Problem:
     return replace(problem, kind=Staged(**{field.name: getattr(kind, field.name) for field in fields(kind)}))
 
 
-def stage_of_leaves(params, number=None) -> tuple[int, ...]:
+def stage_of_leaves(params: Any, number: int | None = None) -> tuple[int, ...]:
     """The pipeline stage of every leaf, in the order of `jax.tree.leaves`: 0 is the first, number - 1 the last.
 
     Layers are never cut; consecutive ones form a stage, such that the largest stage has as few parameters as it can
@@ -161,8 +164,9 @@ def by_depth(params):
         return list(range(len(params))), list(params)
     if isinstance(params, dict):
         keys = [re.fullmatch(r"(\D*)(\d+)(\D*)", str(key)) for key in params]
-        if all(keys) and len({(key[1], key[3]) for key in keys}) == 1:
-            depth = sorted(params, key=lambda key: int(re.search(r"\d+", str(key))[0]))
+        around = {key and key.group(1, 3) for key in keys}
+        if len(around) == 1 and None not in around:
+            depth = sorted(params, key=lambda key: int(re.sub(r"\D", "", str(key))))
             return [depth.index(key) for key in sorted(params)], [params[key] for key in depth]
     raise ValueError(
         "the layers are a tuple in the order of depth, or a dict whose keys differ in a number only; got "

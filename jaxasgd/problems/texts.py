@@ -1,7 +1,10 @@
 """Texts as numbered characters: tiny Shakespeare, an excerpt of it on every machine, or a file of the user's."""
 
+from __future__ import annotations
+
 import hashlib
 import pathlib
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +29,7 @@ class Text(NamedTuple):
     name: str
 
 
-def text(path=None, *, prefer=_TINY, test_fraction=0.1) -> Text:
+def text(path: str | Path | None = None, *, prefer: str = _TINY, test_fraction: float = 0.1) -> Text:
     """A text as numbered characters: the first part to train on, the rest, 10 % by default, to test on.
 
     `path` names a UTF-8 file of yours, plain or gzipped. Without it, this is tiny Shakespeare (1 115 394 characters, 65
@@ -38,9 +41,11 @@ def text(path=None, *, prefer=_TINY, test_fraction=0.1) -> Text:
 
     Raises FileNotFoundError for a missing file, ValueError for one that is damaged, not UTF-8, or too short to split.
 
-    >>> train, test, vocabulary, name = text(prefer="excerpt")
-    >>> "".join(vocabulary[code] for code in train[:14]), len(train), len(test), name
-    ('First Citizen:', 90000, 10000, 'excerpt')
+    Example:
+        >>> import jaxasgd as ja
+        >>> train, test, vocabulary, name = ja.problems.text(prefer="excerpt")
+        >>> "".join(vocabulary[code] for code in train[:14]), len(train), len(test), name
+        ('First Citizen:', 90000, 10000, 'excerpt')
     """
     if prefer not in (_TINY, "excerpt"):
         raise ValueError(f'prefer must be "{_TINY}" or "excerpt", found {prefer!r}: choose one of these')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -74,7 +75,7 @@ def modules():
 class Apply:
     """A flax module as a layer: (weights, activation) -> activation."""
 
-    module: object
+    module: Any  # flax.linen.Module
 
     def __call__(self, w, a):
         return self.module.apply({"params": w}, a)
@@ -119,7 +120,17 @@ class Windows(Staged):
         return sizes | {"characters": data["text"].size, "monitor": len(data["monitor"]), "test": len(data["test"])}
 
 
-def transformer(text, *, width=64, depth=4, heads=4, context=64, batch_size=8, shards=None, windows=128) -> Problem:
+def transformer(
+    text: Text,
+    *,
+    width: int = 64,
+    depth: int = 4,
+    heads: int = 4,
+    context: int = 64,
+    batch_size: int = 8,
+    shards: int | None = None,
+    windows: int = 128,
+) -> Problem:
     """A character language model in the manner of GPT: nats per character, through flax (extra `nets`).
 
         a_0 = character + place,   a <- a + attention(norm(a)),   a <- a + dense(norm(a)),   logits = out(norm(a))
@@ -171,10 +182,10 @@ def transformer(text, *, width=64, depth=4, heads=4, context=64, batch_size=8, s
             f"a window is context + 1 = {context + 1} characters, and every worker's piece and the held-out text hold "
             f"one; the shortest has {shortest}: a longer text, fewer shards or a smaller context."
         )
-    layers = [Embed(len(text.vocabulary), context, width)]
+    parts = [Embed(len(text.vocabulary), context, width)]
     for _ in range(depth):
-        layers += [Attention(heads, depth), Dense(depth)]
-    layers = tuple(Apply(module) for module in [*layers, Head(len(text.vocabulary))])
+        parts += [Attention(heads, depth), Dense(depth)]
+    layers = tuple(Apply(module) for module in [*parts, Head(len(text.vocabulary))])
     ends = np.array([i * len(text.train) // pieces for i in range(pieces + 1)])
     data = {
         "text": jnp.asarray(text.train),

@@ -10,7 +10,7 @@ from ..checks import scalar, transformation
 from .arrays import present, wide
 
 
-def accept_near(inner, radius) -> optax.GradientTransformationExtraArgs:
+def accept_near(inner: optax.GradientTransformation, radius: float) -> optax.GradientTransformationExtraArgs:
     """Apply a gradient only if the parameters are still near those that it was computed at.
 
         accept if ||params - stale||_2 <= radius        (over all leaves together)

@@ -10,7 +10,7 @@ from ..checks import scalar, share
 from .arrays import present, wide
 
 
-def compensate_delay(strength=0.04, *, decay=None) -> optax.GradientTransformationExtraArgs:
+def compensate_delay(strength: float = 0.04, *, decay: float | None = None) -> optax.GradientTransformationExtraArgs:
     """Estimate the gradient at the current parameters from the one at the parameters that were read.
 
         g <- g + strength_t * g * g * (params - stale)

@@ -26,7 +26,9 @@ class DelayedState(NamedTuple):
     inner: Any
 
 
-def delay_gradients(inner, delay, *, stale=False) -> optax.GradientTransformationExtraArgs:
+def delay_gradients(
+    inner: optax.GradientTransformation, delay: Any, *, stale: bool = False
+) -> optax.GradientTransformationExtraArgs:
     """Let every gradient reach `inner` some calls late, in any loop that calls optax.
 
         call j = delay, delay + 1, ...:    inner gets the gradient of call j - delay

@@ -19,7 +19,7 @@ class Replica(NamedTuple):
     pull: Any
 
 
-def stay_near(strength) -> optax.GradientTransformationExtraArgs:
+def stay_near(strength: float) -> optax.GradientTransformationExtraArgs:
     """Add the gradient of a proximal term, which pulls the parameters back to those that were read.
 
         g <- g + strength * (params - stale)
@@ -51,7 +51,7 @@ def stay_near(strength) -> optax.GradientTransformationExtraArgs:
     return optax.GradientTransformationExtraArgs(optax.init_empty_state, update)
 
 
-def elastic_average(moving_rate) -> optax.GradientTransformationExtraArgs:
+def elastic_average(moving_rate: float) -> optax.GradientTransformationExtraArgs:
     """Move the centre towards the replica of the worker that delivers, and reply with a pull of the same size.
 
         replica = stale.params - update

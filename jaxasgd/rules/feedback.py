@@ -19,7 +19,7 @@ class FeedbackState(NamedTuple):
     previous: Any
 
 
-def error_feedback(strength=1.0) -> optax.GradientTransformationExtraArgs:
+def error_feedback(strength: float = 1.0) -> optax.GradientTransformationExtraArgs:
     """Add to an update by how much the one before it was wrong.
 
         u_t <- u_t + strength * (u_t - u_{t-1}),     u_{t-1} as it came in; the first update is left alone

@@ -20,7 +20,9 @@ class GapState(NamedTuple):
     velocity: Any
 
 
-def gap_aware(learning_rate, momentum=None, *, decay=0.999, epsilon=1e-8) -> optax.GradientTransformationExtraArgs:
+def gap_aware(
+    learning_rate: optax.ScalarOrSchedule, momentum: float | None = None, *, decay: float = 0.999, epsilon: float = 1e-8
+) -> optax.GradientTransformationExtraArgs:
     """Divide every coordinate of the gradient by its gap, then add it to the momentum.
 
         average <- decay * average + (1 - decay) * v^2          (starts at 0; g^2 without momentum)

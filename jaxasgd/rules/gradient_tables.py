@@ -85,7 +85,7 @@ def mean(total, number, updates):
     return tree_cast_like(jax.tree.map(share, *total), updates)
 
 
-def average_rounds(num_workers) -> optax.GradientTransformationExtraArgs:
+def average_rounds(num_workers: int) -> optax.GradientTransformationExtraArgs:
     """Two tables with the mean of each worker's gradients; an arrival rule for `ja.policies.ringleader`.
 
         m[table, worker] <- m[table, worker] + (g - m[table, worker]) / (count + 1);    update = (1/n) sum_i m[table, i]
@@ -134,7 +134,7 @@ def average_rounds(num_workers) -> optax.GradientTransformationExtraArgs:
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def average_latest(num_workers) -> optax.GradientTransformationExtraArgs:
+def average_latest(num_workers: int) -> optax.GradientTransformationExtraArgs:
     """A table of each worker's latest gradient; an arrival rule for `ja.policies.aggregated`.
 
         m[worker] <- g;    update = (1/n) sum_i m[i]
@@ -171,7 +171,7 @@ def average_latest(num_workers) -> optax.GradientTransformationExtraArgs:
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def average_young(num_workers, max_age) -> optax.GradientTransformationExtraArgs:
+def average_young(num_workers: int, max_age: int) -> optax.GradientTransformationExtraArgs:
     """As `average_latest`, over the entries that are at most `max_age` updates old; 0 where there are none.
 
         m[worker] <- g;    update = (1/|A|) sum_{i in A} m[i],     A = {i : version - read_i <= max_age}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -21,7 +22,7 @@ class MeanState(NamedTuple):
     mean: Any
 
 
-def average_gradients(alpha) -> optax.GradientTransformationExtraArgs:
+def average_gradients(alpha: float | Callable) -> optax.GradientTransformationExtraArgs:
     """Replace the gradient by a running mean that begins with the first one.
 
         m <- alpha_k * u + (1 - alpha_k) * m,    alpha_0 = 1,    k = 0, 1, ... the updates before
@@ -64,7 +65,7 @@ def average_gradients(alpha) -> optax.GradientTransformationExtraArgs:
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def scale_by_lmo(ball="spectral", *, steps=5) -> optax.GradientTransformationExtraArgs:
+def scale_by_lmo(ball: str = "spectral", *, steps: int = 5) -> optax.GradientTransformationExtraArgs:
     """Replace the gradient by the point of a ball that has the largest inner product with it.
 
         u <- -lmo(u) = argmax_{||v|| <= 1} <u, v>

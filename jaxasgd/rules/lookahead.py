@@ -50,7 +50,7 @@ def rate_at(learning_rate, count):
     return learning_rate(count) if callable(learning_rate) else learning_rate
 
 
-def look_ahead(params, rule_state, worker_state=()):
+def look_ahead(params: Any, rule_state: Any, worker_state: Any = ()) -> Any:
     """What a worker is sent by methods that look ahead: params - ahead, the latter from the rule's state.
 
     Use it as `ja.Method(..., send=ja.rules.look_ahead)` with a rule, or a chain with one rule in it, that keeps `ahead`
@@ -75,7 +75,7 @@ def look_ahead(params, rule_state, worker_state=()):
     return jax.tree.map(lambda p, a: (p.astype(a.dtype) - a).astype(p.dtype), params, found[0].ahead)
 
 
-def worker_momentum(momentum, num_workers) -> optax.GradientTransformationExtraArgs:
+def worker_momentum(momentum: float, num_workers: int) -> optax.GradientTransformationExtraArgs:
     """A momentum for every worker, which only its own gradients enter.
 
         v[worker] <- momentum * v[worker] + u;    u <- v[worker]
@@ -116,7 +116,13 @@ def accumulated(v, g, momentum, factor=1.0):
 
 
 def dana_momentum(
-    learning_rate, momentum, num_workers, *, gap=False, largest=None, rescale=False
+    learning_rate: optax.ScalarOrSchedule,
+    momentum: float,
+    num_workers: int,
+    *,
+    gap: bool = False,
+    largest: float | None = None,
+    rescale: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
     """A momentum for every worker, and what all of them together will still do to the parameters.
 
@@ -201,7 +207,9 @@ def whole_sum(high, middle, low):
     return high + (rest + low)
 
 
-def cycle_momentum(learning_rate, momentum, cycle, *, advanced=True) -> optax.GradientTransformationExtraArgs:
+def cycle_momentum(
+    learning_rate: optax.ScalarOrSchedule, momentum: float, cycle: int, *, advanced: bool = True
+) -> optax.GradientTransformationExtraArgs:
     """One momentum that changes once in `cycle` gradients, and what it will do to the parameters in as many updates.
 
         gathered <- gathered + g;    update = -learning_rate * (g + momentum * m)

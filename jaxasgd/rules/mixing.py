@@ -10,7 +10,7 @@ from ..checks import share
 from .arrays import present
 
 
-def mix_models(mixing=0.6) -> optax.GradientTransformationExtraArgs:
+def mix_models(mixing: float = 0.6) -> optax.GradientTransformationExtraArgs:
     """Move the parameters towards the worker's: what it had read, changed by the update so far.
 
         u <- mixing * (stale + u - x),     so that  x + u = (1 - mixing) x + mixing (stale + u_before)

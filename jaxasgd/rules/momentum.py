@@ -27,7 +27,9 @@ def inertia(name, momentum):
     )
 
 
-def heavy_ball(learning_rate, momentum, *, nesterov=False) -> optax.GradientTransformationExtraArgs:
+def heavy_ball(
+    learning_rate: optax.ScalarOrSchedule, momentum: float, *, nesterov: bool = False
+) -> optax.GradientTransformationExtraArgs:
     """Repeat a part of the last move of the parameters.
 
         moved <- momentum * moved - learning_rate * g;    update = moved

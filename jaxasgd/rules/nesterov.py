@@ -20,7 +20,7 @@ class NesterovState(NamedTuple):
     ahead: Any
 
 
-def discounted_nesterov(momentum) -> optax.GradientTransformationExtraArgs:
+def discounted_nesterov(momentum: float) -> optax.GradientTransformationExtraArgs:
     """Nesterov's momentum whose steps are discounted: all steps of an update weigh 1 together, whatever the momentum.
 
         ahead_t = momentum_t * (x_t - x_{t-1});     u <- ahead_t + (1 - momentum_t) * u

@@ -11,7 +11,9 @@ from .arrays import zeros
 from .lookahead import check_rate, rate_at
 
 
-def ordered_momentum(learning_rate, momentum, group, *, rounding="down") -> optax.GradientTransformationExtraArgs:
+def ordered_momentum(
+    learning_rate: optax.ScalarOrSchedule, momentum: float, group: int, *, rounding: str = "down"
+) -> optax.GradientTransformationExtraArgs:
     """Momentum over groups of `group` updates, which late gradients enter where they belong.
 
     Version t is of the group J = floor(t / group), a gradient of the group j = floor(read / group) of what was read.

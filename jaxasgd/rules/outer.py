@@ -20,7 +20,9 @@ class DelayedNesterovState(NamedTuple):
     velocity: Any
 
 
-def delayed_nesterov(momentum=0.9, buffer=1, activation=0.0) -> optax.GradientTransformationExtraArgs:
+def delayed_nesterov(
+    momentum: float = 0.9, buffer: int = 1, activation: float = 0.0
+) -> optax.GradientTransformationExtraArgs:
     """Nesterov momentum whose velocity changes with every `buffer`-th update only; the gradients go through at once.
 
         total <- total + g

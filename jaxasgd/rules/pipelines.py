@@ -6,12 +6,14 @@ for a leaf; else one for each of as many runs of consecutive coordinates, as equ
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from numpy.typing import ArrayLike
 
 from ..checks import known, positive, scalar, share, shown, transformation, whole
 from ..groups import spread
@@ -40,7 +42,7 @@ def each(values, params):
     return jax.tree.leaves(spread(values, params))
 
 
-def anneal_by_delay(delays, anneal, start=0) -> optax.GradientTransformationExtraArgs:
+def anneal_by_delay(delays: ArrayLike, anneal: float, start: int = 0) -> optax.GradientTransformationExtraArgs:
     """Divide the updates of each stage by its delay at first, and by less and less of it.
 
         u_s <- u_s / max(delay_s, 1)^p,     p = 1 - min((version - start) / anneal, 1)
@@ -62,14 +64,14 @@ def anneal_by_delay(delays, anneal, start=0) -> optax.GradientTransformationExtr
         >>> [rule.update(jnp.ones(3), (), version=t)[0].tolist() for t in (0, 5, 10)]
         [[0.25, 1.0, 1.0], [0.5, 1.0, 1.0], [1.0, 1.0, 1.0]]
     """
-    delays = check_groups("delays", delays)
+    late = check_groups("delays", delays)
     positive("anneal", anneal, zero=False)
     start = whole("start", start, hint=", a version")
 
     def update(updates, state, params=None, *, version, **extra):
         version = jnp.asarray(version)
         power = 1.0 - jnp.clip((version - start) / anneal, 0.0, 1.0)
-        factor = jnp.where(version < start, 1.0, jnp.maximum(delays, 1.0) ** -power)
+        factor = jnp.where(version < start, 1.0, jnp.maximum(late, 1.0) ** -power)
         leaves, tree = jax.tree.flatten(updates)
         scaled = [u * f.astype(u.dtype) for u, f in zip(leaves, each(factor, updates), strict=True)]
         return jax.tree.unflatten(tree, scaled), state
@@ -77,7 +79,7 @@ def anneal_by_delay(delays, anneal, start=0) -> optax.GradientTransformationExtr
     return optax.GradientTransformationExtraArgs(optax.init_empty_state, update)
 
 
-def follow_drift(steps, decay=0.0, start=0) -> optax.GradientTransformationExtraArgs:
+def follow_drift(steps: ArrayLike, decay: ArrayLike = 0.0, start: int = 0) -> optax.GradientTransformationExtraArgs:
     """Keep the average of the updates, and send where the parameters will be, or were, at that pace.
 
         drift <- decay * drift + (1 - decay) * u;     `send=ja.rules.look_ahead` sends params + steps * drift
@@ -119,7 +121,7 @@ def follow_drift(steps, decay=0.0, start=0) -> optax.GradientTransformationExtra
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def tell_delays(inner, delays) -> optax.GradientTransformationExtraArgs:
+def tell_delays(inner: optax.GradientTransformation, delays: ArrayLike) -> optax.GradientTransformationExtraArgs:
     """A rule that asks for `delay`, told the delays of the stages in the place of the one of the gradient.
 
     Args:
@@ -145,7 +147,7 @@ def tell_delays(inner, delays) -> optax.GradientTransformationExtraArgs:
     return optax.GradientTransformationExtraArgs(inner.init, update)
 
 
-def look_along(learning_rate, steps):
+def look_along(learning_rate: optax.ScalarOrSchedule, steps: ArrayLike) -> Callable:
     """What a worker is sent where the weights go on along their velocity: a `send` for momentum.
 
         sent = params - learning_rate * steps * v

@@ -20,7 +20,7 @@ class PredictedState(NamedTuple):
     inner: Any
 
 
-def predict_weights(inner, horizon) -> optax.GradientTransformationExtraArgs:
+def predict_weights(inner: optax.GradientTransformation, horizon: Any) -> optax.GradientTransformationExtraArgs:
     """Let the loop hold predicted parameters; the true ones live in the state.
 
         u   = inner(g) at the true weights w;     w' = w + u
@@ -76,7 +76,7 @@ def predict_weights(inner, horizon) -> optax.GradientTransformationExtraArgs:
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def true_weights(state, params):
+def true_weights(state: Any, params: Any) -> Any:
     """The parameters without prediction, for evaluation and for saving.
 
     Args:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -9,7 +11,7 @@ import optax
 from ..checks import positive, shown, transformation
 
 
-def soft_threshold(strength):
+def soft_threshold(strength: float) -> Callable:
     """The proximal operator of strength * ||x||_1: `prox(params, step)` draws every entry `step * strength` towards 0.
 
         prox(x, step) = sign(x) * max(|x| - step * strength, 0)
@@ -30,7 +32,7 @@ def soft_threshold(strength):
     return prox
 
 
-def proximal(inner, prox) -> optax.GradientTransformationExtraArgs:
+def proximal(inner: optax.GradientTransformation, prox: Callable) -> optax.GradientTransformationExtraArgs:
     """End the update of `inner` in a proximal step, of the size of its own.
 
         x <- prox(x + u, step),     u the update of `inner`, step = its answer to a gradient of 1, with the other sign

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -27,7 +27,14 @@ class RegionsState(NamedTuple):
     reply: Any
 
 
-def merge_regions(regions, local, outer, *, period, mixing) -> optax.GradientTransformationExtraArgs:
+def merge_regions(
+    regions: Sequence[int],
+    local: optax.GradientTransformation,
+    outer: optax.GradientTransformation,
+    *,
+    period: int,
+    mixing: float,
+) -> optax.GradientTransformationExtraArgs:
     """A model for every region, which takes the updates of its workers, and from time to time meets the global one.
 
         model[r] <- model[r] + local(u)                                     r the region of the worker that delivers
@@ -104,7 +111,7 @@ def merge_regions(regions, local, outer, *, period, mixing) -> optax.GradientTra
             return step, (model, merged, memory, jnp.where(full, 0, count + 1)), far
 
         step, row, far = apart(region, rows, served, updates, state)
-        tables = put((state.model, state.merged, state.local, state.count), region, row)
-        return tree_cast_like(step, updates), RegionsState(*tables, far, row[0])
+        model, merged, memory, count = put((state.model, state.merged, state.local, state.count), region, row)
+        return tree_cast_like(step, updates), RegionsState(model, merged, memory, count, far, row[0])
 
     return optax.GradientTransformationExtraArgs(init, update)

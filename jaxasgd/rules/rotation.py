@@ -39,7 +39,14 @@ class RotationState(NamedTuple):
 
 
 def scale_by_rotated_adam(
-    b1=0.9, b2=0.999, eps=1e-8, *, decay=None, period=10, sides="both", largest=10_000
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+    *,
+    decay: float | None = None,
+    period: int = 10,
+    sides: str = "both",
+    largest: int = 10_000,
 ) -> optax.GradientTransformationExtraArgs:
     """Adam in the eigenvectors of the mean products of gradients, which stand for those of the Hessian.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -12,7 +14,7 @@ from .arrays import zeros
 from .delays import like_params
 
 
-def spike_compensation(momentum, delay=None) -> optax.GradientTransformationExtraArgs:
+def spike_compensation(momentum: float, delay: Any = None) -> optax.GradientTransformationExtraArgs:
     """Momentum in which a gradient that comes `delay` updates late gives at once what it would have given since.
 
         v <- momentum * v + g

@@ -20,7 +20,7 @@ def scaled(factor) -> optax.GradientTransformationExtraArgs:
     return optax.GradientTransformationExtraArgs(optax.init_empty_state, update)
 
 
-def scale_by_delay(power=1.0) -> optax.GradientTransformationExtraArgs:
+def scale_by_delay(power: float = 1.0) -> optax.GradientTransformationExtraArgs:
     """Scale the update down by a power of the delay.
 
         u <- u * (1 + delay)^(-power)
@@ -43,7 +43,7 @@ def scale_by_delay(power=1.0) -> optax.GradientTransformationExtraArgs:
     return scaled(lambda delay: (1.0 + delay) ** -power)
 
 
-def scale_by_hinge(slope=10.0, bound=4.0) -> optax.GradientTransformationExtraArgs:
+def scale_by_hinge(slope: float = 10.0, bound: float = 4.0) -> optax.GradientTransformationExtraArgs:
     """Leave the update alone up to a delay of `bound`, then scale it down.
 
         u <- u                                       where delay <= bound
@@ -86,7 +86,7 @@ def divide_by_delay() -> optax.GradientTransformationExtraArgs:
     return scaled(lambda delay: 1.0 / jnp.maximum(delay, 1))
 
 
-def scale_by_concurrency(concurrency) -> optax.GradientTransformationExtraArgs:
+def scale_by_concurrency(concurrency: int) -> optax.GradientTransformationExtraArgs:
     """Scale the update down where its delay exceeds the number of jobs in flight, which is the mean delay.
 
         u <- u * min(1, concurrency / delay) = u * concurrency / max(concurrency, delay)
@@ -107,7 +107,7 @@ def scale_by_concurrency(concurrency) -> optax.GradientTransformationExtraArgs:
     return scaled(lambda delay: concurrency / jnp.maximum(1.0 * delay, concurrency))
 
 
-def scale_late(concurrency, cap=1.0) -> optax.GradientTransformationExtraArgs:
+def scale_late(concurrency: float, cap: float = 1.0) -> optax.GradientTransformationExtraArgs:
     """Leave the update alone up to a delay of `concurrency`; beyond, scale it down at once, or drop it.
 
         u <- u                          where delay <= concurrency
@@ -138,7 +138,7 @@ def scale_late(concurrency, cap=1.0) -> optax.GradientTransformationExtraArgs:
     return scaled(factor)
 
 
-def scale_by_adadelay(offset=1.0) -> optax.GradientTransformationExtraArgs:
+def scale_by_adadelay(offset: float = 1.0) -> optax.GradientTransformationExtraArgs:
     """Scale the update down with the square root of time and delay.
 
         u <- u / (offset + sqrt(t + delay)),     t = version + 1 = 1, 2, ...
@@ -167,7 +167,7 @@ def scale_by_adadelay(offset=1.0) -> optax.GradientTransformationExtraArgs:
     return optax.GradientTransformationExtraArgs(optax.init_empty_state, update)
 
 
-def scale_by_adadelay_rms(offset=1.0, *, discounted=True) -> optax.GradientTransformationExtraArgs:
+def scale_by_adadelay_rms(offset: float = 1.0, *, discounted: bool = True) -> optax.GradientTransformationExtraArgs:
     """Scale every coordinate down with time, delay, and the size of its gradients so far.
 
         w_s = s / (s + delay_s)  (discounted)  or  1,     s = 1, 2, ..., t = version + 1

@@ -73,7 +73,7 @@ def scale_by_window(factor, memory) -> optax.GradientTransformationExtraArgs:
     return optax.GradientTransformationExtraArgs(lambda params: empty_window(memory), update)
 
 
-def scale_by_adaptive1(alpha=0.9, memory=4096) -> optax.GradientTransformationExtraArgs:
+def scale_by_adaptive1(alpha: float = 0.9, memory: int = 4096) -> optax.GradientTransformationExtraArgs:
     """Steps that fill a share of the room that the steps since the read have left.
 
         u <- u * c_k,    c_k = alpha * max(1 - sum_{t = k - delay}^{k-1} c_t, 0)
@@ -107,7 +107,7 @@ def scale_by_adaptive1(alpha=0.9, memory=4096) -> optax.GradientTransformationEx
     return scale_by_window(lambda window, delay: alpha * jnp.maximum(1 - window, 0), memory)
 
 
-def scale_by_adaptive2(memory=4096) -> optax.GradientTransformationExtraArgs:
+def scale_by_adaptive2(memory: int = 4096) -> optax.GradientTransformationExtraArgs:
     """Steps in inverse proportion to the delay, left out where there is no room for them.
 
         u <- u * c_k,    c_k = 1/(delay + 1) if that is at most 1 - sum_{t = k - delay}^{k-1} c_t, else 0

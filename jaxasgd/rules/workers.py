@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from numpy.typing import ArrayLike
 
 from ..checks import known, shown
 
 
-def scale_by_worker(factors) -> optax.GradientTransformationExtraArgs:
+def scale_by_worker(factors: ArrayLike) -> optax.GradientTransformationExtraArgs:
     """Scale the update by a factor of the worker whose gradient it is.
 
         u <- factors[worker] * u

@@ -62,7 +62,7 @@ def begin(params, learning_rate, momentum, window) -> Tuner:
     return Tuner(
         jnp.zeros((), jnp.int32),
         jnp.zeros(window, float),
-        *[zero] * 5,
+        *(zero, zero, zero, zero, zero),
         zeros(params),
         start(learning_rate),
         start(momentum),
@@ -130,7 +130,12 @@ def check_tuner(learning_rate, momentum, decay, window, epsilon):
 
 
 def open_loop_yellowfin(
-    learning_rate, momentum=0.0, *, decay=0.999, window=20, epsilon=1e-6
+    learning_rate: optax.ScalarOrSchedule,
+    momentum: float = 0.0,
+    *,
+    decay: float = 0.999,
+    window: int = 20,
+    epsilon: float = 1e-6,
 ) -> optax.GradientTransformationExtraArgs:
     """Heavy ball whose momentum and learning rate are tuned to the gradients seen so far.
 
@@ -182,7 +187,14 @@ def open_loop_yellowfin(
 
 
 def closed_loop_yellowfin(
-    learning_rate, momentum=0.0, *, memory, gain=0.01, decay=0.999, window=20, epsilon=1e-6
+    learning_rate: optax.ScalarOrSchedule,
+    momentum: float = 0.0,
+    *,
+    memory: int,
+    gain: float = 0.01,
+    decay: float = 0.999,
+    window: int = 20,
+    epsilon: float = 1e-6,
 ) -> optax.GradientTransformationExtraArgs:
     """YellowFin for asynchronous SGD: it asks for less momentum than it wants, until what comes out is what it wants.
 

@@ -87,10 +87,10 @@ class AsgdWorker:
         nothing = lambda shape: jnp.zeros(shape.shape, shape.dtype)
         memory = jax.eval_shape(lambda p: work_init(variant.consts.work_init, p), params)
         sent = params
-        if method.send is not None:
+        if (send := variant.parts.send) is not None:
             state = jax.eval_shape(lambda p: variant.parts.init(variant.consts.init, p), params)
             row = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), memory)
-            sent = jax.eval_shape(lambda *args: variant.parts.send(variant.consts.send, *args), params, state, row)
+            sent = jax.eval_shape(lambda *args: send(variant.consts.send, *args), params, state, row)
         self.shapes, self.sent = jax.tree.leaves(sent), jax.tree.structure(sent)
         tell, self.initial = bool(jax.tree.leaves(memory)), ()
         if tell:

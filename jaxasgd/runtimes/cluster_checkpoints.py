@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from ..simulation import Server
 from .cluster_crew import arguments, fetch
@@ -118,8 +119,9 @@ class KeptFleet(LiveFleet):
     `server` is to be set to the event loop; `keeper` and `shards` as above.
     """
 
-    server = keeper = None
-    shards = ()
+    server: Any = None
+    keeper: Any = None
+    shards: Any = ()
 
     def next(self):
         self.keeper.look(self.server, self.shards)

@@ -175,7 +175,7 @@ def fetch(references):
 def most_inline() -> int:
     """Bytes that go along with a call; beyond what this Ray takes it would put each call's copy into the store."""
     try:
-        from ray._raylet import Config
+        from ray._raylet import Config  # type: ignore[attr-defined]  # Cython
 
         return min(INLINE, Config.max_direct_call_object_size())
     except (ImportError, AttributeError):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import pickle
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
+from numpy.typing import ArrayLike
 
 from ..checks import shown, whole
 from ..program import initial_shapes
@@ -22,34 +25,43 @@ from .live import MOST_FAILURES, Interrupted, WorkerFailed
 from .parameters import traced
 from .settings import scaled, settle
 
+if TYPE_CHECKING:
+    import optax
+
+    from ..methods import Method
+    from ..policies import Policy
+    from ..problems import Problem
+    from ..schedule import Schedule
+    from ..times import Times
+
 LOOK = 0.5  # seconds between two looks, for Ctrl-C and the progress bar
 SMALL = 64_000  # bytes of a run that each actor gets a copy of
 LAST = 60.0  # seconds that a run which was interrupted has to come to its end
 
 
 def ray(
-    problem,
-    policy,
-    rule=None,
+    problem: Problem,
+    policy: Policy | Method,
+    rule: optax.GradientTransformation | None = None,
     *,
-    num_workers=None,
-    num_updates=None,
-    until=None,
-    key,
-    address=None,
-    resources=None,
-    server_resources=None,
-    placement=None,
-    shards=1,
-    checkpoint_every=1,
-    slow=None,
-    times=None,
-    seconds=1.0,
-    on_failure="stop",
-    seed=0,
-    progress=None,
-    before_job=None,
-):
+    num_workers: int | None = None,
+    num_updates: int | None = None,
+    until: float | None = None,
+    key: jax.Array,
+    address: str | None = None,
+    resources: dict[str, float] | None = None,
+    server_resources: dict[str, float] | None = None,
+    placement: Any = None,
+    shards: int = 1,
+    checkpoint_every: int | None = 1,
+    slow: ArrayLike | None = None,
+    times: Times | None = None,
+    seconds: float = 1.0,
+    on_failure: str = "stop",
+    seed: int = 0,
+    progress: bool | None = None,
+    before_job: Callable | None = None,
+) -> tuple[Any, Schedule]:
     """Train with real asynchrony on Ray: workers and server are processes of their own, on one machine or on many.
 
     As `ja.runtimes.threads`: the same policies, rules and methods, the same arguments, a recording that replays (to
@@ -96,8 +108,8 @@ def ray(
     """
     began = time.time()
     load()
-    shared = {"num_workers": num_workers, "num_updates": num_updates, "until": until, "key": key, "slow": slow}
-    shared |= {"times": times, "seconds": seconds, "on_failure": on_failure, "seed": seed}
+    shared: dict[str, Any] = {"num_workers": num_workers, "num_updates": num_updates, "until": until, "key": key}
+    shared |= {"slow": slow, "times": times, "seconds": seconds, "on_failure": on_failure, "seed": seed}
     if before_job is not None and not callable(before_job):
         raise ValueError(f"before_job is a function (worker, job), or None; got {shown(before_job)}.")
     setting = settle("ray", problem, policy, rule, **shared)
@@ -127,7 +139,7 @@ def ray(
     params = jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in outcome.leaves])
     if outcome.kind == "done":
         return params, outcome.schedule
-    error = Interrupted()
+    error: Interrupted | WorkerFailed = Interrupted()
     if outcome.kind == "failed":
         said, worker, job, cause = outcome.error
         error = WorkerFailed.__new__(WorkerFailed, said)
@@ -144,7 +156,8 @@ class Cast:
         # fetched by the actor itself, where it is large; else sent along
         small = len(setup[0]) + sum(array.nbytes for array in setup[1]) <= SMALL
         self.server_has, self.setup = server_has, setup if small else [package.put(setup)]
-        self.vault, self.servers = None, []
+        self.vault: Any = None
+        self.servers: list = []
         restarts = -1 if setting.on_failure == "restart" else 0
         options = remote_options(workers_have) | {"max_concurrency": 4, "max_restarts": restarts}
         options["scheduling_strategy"] = strategy_of(placement)

@@ -43,11 +43,13 @@ class AsgdServer:
 
     def __init__(self, setup, environment, every, shards):
         self.fleet, self.error, self.interrupted = None, None, False
+        self.numbers: Any
         self.every, self.shards, self.seconds = every, shards, Stopwatch()
         try:
             take_over(environment)
             setting = thaw_run(setup)
-            pace, _ = pace_of(*setting.pace, setting.num_workers, setting.seed)
+            slow, law = setting.pace
+            pace, _ = pace_of(slow, law, setting.num_workers, setting.seed)
             self.setting = setting = setting._replace(pace=pace)
             if shards:
                 self.numbers = ShardedNumbers(setting, shards)
@@ -96,7 +98,8 @@ class AsgdServer:
             server = fleet.keeper.resume(setting, fleet, numbers, crew, kept)
         fleet.server = server
         info = setting.info | fleet.keeper.began | {"servers_lost": epoch}
-        kind, error = "done", ()
+        kind: str = "done"
+        error: tuple = ()
         try:
             schedule = server.play(setting.limits, info)
         except (WorkerFailed, Interrupted) as end:

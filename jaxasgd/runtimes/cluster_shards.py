@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -98,13 +99,13 @@ class AsgdShard:
             weights: final ones, or None.
             held: of each used row the update, and what its worker was sent, if the rule looks at it.
         """
-        numbers, held = self.numbers, iter(held)
+        numbers, each = self.numbers, iter(held)
         structure = jax.tree.structure(numbers.params)
         tree = lambda leaves: jax.tree.unflatten(structure, jax.device_put(leaves, numbers.device))
-        for row in rows:
-            update = tree(next(held)) if row[2] else None
-            stale = Payload(0, tree(next(held)) if self.stale and row[2] else numbers.params)
-            numbers.pending.append(Pending(*row, Held(update, stale) if row[2] else None))
+        for worker, delay, use, weight, tags in rows:
+            update = tree(next(each)) if use else None
+            stale = Payload(0, tree(next(each)) if self.stale and use else numbers.params)
+            numbers.pending.append(Pending(worker, delay, use, weight, tags, Held(update, stale) if use else None))
         numbers.update(weights)
         return self.sent()
 
@@ -136,7 +137,7 @@ class ShardedNumbers(ParameterServer):
     def update(self, weights):
         rows, self.pending = self.pending, []
         told = [row[:5] for row in rows]
-        used = [row.held for row in rows if row.use]
+        used: list[Any] = [row.held for row in rows if row.use]
         sent = []
         for s, actor in enumerate(self.actors):
             held = []

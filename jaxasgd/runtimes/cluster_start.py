@@ -106,7 +106,7 @@ def own(demand):
 def look_again():
     """Ray reads the variables about authentication once; where it knows of that at all."""
     try:
-        from ray._raylet import AuthenticationTokenLoader, Config
+        from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # Cython
     except ImportError:
         return
     Config.initialize("")

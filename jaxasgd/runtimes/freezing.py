@@ -84,7 +84,7 @@ class Unpickler(pickle.Unpickler):
         if kind == "payload":
             return self.payload(i)
         if kind == "key":
-            return jax.random.wrap_key_data(np.asarray(self.arrays[i]), impl=impl)
+            return jax.random.wrap_key_data(np.asarray(self.arrays[i]), impl=impl)  # type: ignore[arg-type]  # fits
         return jax.device_put(self.arrays[i]) if kind == "device" else self.arrays[i]
 
 

@@ -46,9 +46,10 @@ class WorkerFailed(RuntimeError):
     `params` and `recorded` are what the run had come to.
     """
 
-    params = recorded = None
+    params: Any = None
+    recorded: Any = None  # a Schedule
 
-    def __init__(self, call, error, times):
+    def __init__(self, call: Call, error: BaseException, times: int) -> None:
         said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         remedy = 'mend it, or let the run go on with on_failure="drop" or "restart"'
         if times >= MOST_FAILURES:
@@ -62,7 +63,8 @@ class WorkerFailed(RuntimeError):
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C, taken between two events; `params` and `recorded` are what the run had come to."""
 
-    params = recorded = None
+    params: Any = None
+    recorded: Any = None  # a Schedule
 
 
 class Order(NamedTuple):

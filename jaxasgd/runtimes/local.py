@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
 
 import jax
+from numpy.typing import ArrayLike
 
 from ..checks import shown
 from .parameters import ParameterServer
@@ -15,8 +18,17 @@ from .running import Stopwatch, play
 from .settings import local_devices, settle
 from .working import Back, Failure, Worker
 
+if TYPE_CHECKING:
+    import optax
+
+    from ..methods import Method
+    from ..policies import Policy
+    from ..problems import Problem
+    from ..schedule import Schedule
+    from ..times import Times
+
 LONGEST = 3600.0  # seconds that a queue is waited for at a time
-SETTINGS = {  # of JAX, which a `with` sets for one thread
+SETTINGS: dict[str, Any] = {  # of JAX, which a `with` sets for one thread
     "jax_enable_x64": jax.enable_x64,
     "jax_default_matmul_precision": jax.default_matmul_precision,
     "jax_numpy_dtype_promotion": jax.numpy_dtype_promotion,
@@ -35,13 +47,14 @@ class Threads:
     def __init__(self, workers, seconds):
         self.workers, self.seconds = workers, seconds
         self.settings = [(setting, getattr(jax.config, name)) for name, setting in SETTINGS.items()]  # our caller's
-        self.reports, self.inboxes = SimpleQueue(), [SimpleQueue() for _ in workers]
+        self.reports: SimpleQueue = SimpleQueue()
+        self.inboxes: list[SimpleQueue] = [SimpleQueue() for _ in workers]
         self.over = threading.Event()
         self.threads: dict[int, threading.Thread] = {}
 
     def start(self, payload, units):
         """Start all threads, each with its worker's program compiled: one after the other, but devices side by side."""
-        first = {}
+        first: dict[Any, int] = {}
         for worker in self.workers:
             first.setdefault(worker.device, worker.number)
         later = [worker.number for worker in self.workers if first[worker.device] != worker.number]
@@ -116,23 +129,23 @@ class Threads:
 
 
 def threads(
-    problem,
-    policy,
-    rule=None,
+    problem: Problem,
+    policy: Policy | Method,
+    rule: optax.GradientTransformation | None = None,
     *,
-    num_workers=None,
-    num_updates=None,
-    until=None,
-    key,
-    devices=None,
-    slow=None,
-    times=None,
-    seconds=1.0,
-    on_failure="stop",
-    seed=0,
-    progress=None,
-    before_job=None,
-):
+    num_workers: int | None = None,
+    num_updates: int | None = None,
+    until: float | None = None,
+    key: jax.Array,
+    devices: Sequence[jax.Device] | None = None,
+    slow: ArrayLike | None = None,
+    times: Times | None = None,
+    seconds: float = 1.0,
+    on_failure: str = "stop",
+    seed: int = 0,
+    progress: bool | None = None,
+    before_job: Callable | None = None,
+) -> tuple[Any, Schedule]:
     """Train with real asynchrony: a thread for each worker, a server that runs the policy, and a recording of it all.
 
     Workers compute whenever they have a job and the server takes in what is there: delays are what they happen to be.
@@ -188,8 +201,8 @@ def threads(
         >>> bool((replayed.params == params).all()), recorded.num_updates
         (True, 200)
     """
-    shared = {"num_workers": num_workers, "num_updates": num_updates, "until": until, "key": key, "slow": slow}
-    shared |= {"times": times, "seconds": seconds, "on_failure": on_failure, "seed": seed}
+    shared: dict[str, Any] = {"num_workers": num_workers, "num_updates": num_updates, "until": until, "key": key}
+    shared |= {"slow": slow, "times": times, "seconds": seconds, "on_failure": on_failure, "seed": seed}
     if before_job is not None and not callable(before_job):
         raise ValueError(f"before_job is a function (worker, job), or None; got {shown(before_job)}.")
     setting = settle("threads", problem, policy, rule, **shared)
@@ -200,7 +213,7 @@ def threads(
     )
     numbers.warm_up()
     parts = {"parts": numbers.lone.parts, "consts": numbers.lone.consts, "key": key}
-    held = {}  # the data, once on each device
+    held: dict[Any, Any] = {}  # the data, once on each device
     workers = []
     for i in range(setting.num_workers):
         device = devices[i % len(devices)]

@@ -93,7 +93,7 @@ def traced(problem, method, num_workers, units, lone=True) -> Variant:
         lone: for steps of one used row each (the rule may ask for `worker` and `stale`); else for any used rows.
     """
     tags = method.policy.tags
-    one = {name: np.zeros(1, dtype) for name, dtype in COLUMNS.items()}
+    one: dict[str, Any] = {name: np.zeros(1, dtype) for name, dtype in COLUMNS.items()}
     one |= {"size": np.full(1, units[0], np.int32), "use": np.ones(1, bool), "step": np.ones(1, bool)}
     schedule = Schedule(**one, num_workers=num_workers, end=0.0, tags={name: np.zeros(1) for name in tags})
     made = replace(plan(schedule), every=lone, lone=lone, max_size=ladder(max(units)))
@@ -135,11 +135,13 @@ class ParameterServer(recording.Rows):
         super().__init__(method.policy.tags)
         self.device = jax.devices()[0] if device is None else device
         self.method, self.num_updates = method, num_updates
-        self.lone, self.error = traced(problem, method, num_workers, units), None
+        self.lone: Any = traced(problem, method, num_workers, units)
+        self.any: Any = None
+        self.error: Any = None
         try:
             self.any = traced(problem, method, num_workers, units, lone=False)
         except ValueError as error:  # the rule is for steps of one gradient; raised if there comes another
-            self.any, self.error = None, error
+            self.error = error
         if num_updates is None and any(asks(self.lone.parts, "progress")):
             raise ValueError("the rule asks for progress, the share of updates done: give num_updates=.")
         self.key, self.problem = jax.device_put((key, problem), self.device)
@@ -157,7 +159,9 @@ class ParameterServer(recording.Rows):
         self.states = [jax.tree.map(lambda a, i=i: a[i], carry.workers) for i in range(num_workers)]
         self.nothing = jax.device_put(jax.tree.map(jnp.zeros_like, self.params), self.device)
         self.real = jax.dtypes.canonicalize_dtype(np.float64)
-        self.pending, self.version, self.arrived = [], 0, None
+        self.pending: list[Pending] = []
+        self.version = 0
+        self.arrived: Any = None
         self.used = [False] * num_workers
 
     def warm_up(self):
@@ -236,9 +240,8 @@ class ParameterServer(recording.Rows):
             told = row.tags.get("delay", np.nan)
             floats.append(age if np.isnan(told) else told)
         state = () if self.method.send is None else self.states[row.worker]
-        floats = np.array(floats, self.real)
-        parts, consts = variant.parts, variant.consts
-        return serve(parts, traits, consts, memory, self.params, held.update, held.stale, state, ints, floats)
+        parts, consts, real = variant.parts, variant.consts, np.array(floats, self.real)
+        return serve(parts, traits, consts, memory, self.params, held.update, held.stale, state, ints, real)
 
 
 def asks(parts, name):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -44,7 +43,7 @@ class Setting(NamedTuple):
     num_updates: int | None
     key: Any
     seed: int
-    pace: Callable
+    pace: Any  # on Ray `(slow, law)`, until it has come to the server
     on_failure: str
     info: dict
 
@@ -145,7 +144,8 @@ def scaled(times: Times, factor: float) -> Times:
     if factor == 1.0:
         return times
     draw = lambda rng, worker, count: factor * np.asarray(times.draw(rng, worker, count))
-    table = times.table and (lambda worker, first, count: factor * np.asarray(times.table(worker, first, count)))
+    rows = times.table
+    table = rows and (lambda worker, first, count: factor * np.asarray(rows(worker, first, count)))
     args = {"base": {"name": times.name, "args": times.args}, "factor": factor}
     return replace(times, name="scaled", mean=factor * times.mean, draw=draw, table=table, args=args)
 

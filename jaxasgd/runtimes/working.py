@@ -88,7 +88,8 @@ class Worker:
         before=None,
     ):  # fmt: skip
         self.number, self.device, self.home, self.tell, self.before = number, device, home, tell, before
-        self.parts = Parts(*[None] * len(Parts._fields))._replace(work=parts.work)  # the same program for every rule
+        nothing: list[Any] = [None] * len(Parts._fields)
+        self.parts = Parts(*nothing)._replace(work=parts.work)  # the same program for every rule
         self.near = device is not None and device == home
         consts = Consts(*[[]] * len(Consts._fields))._replace(work=consts.work)
         self.fixed = jax.device_put((problem, key, consts), device)

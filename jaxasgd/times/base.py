@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,14 +47,14 @@ class Durations:
         "words",
     )
 
-    def __init__(self, times: Times, seed: int, *words: int):
+    def __init__(self, times: Times, seed: int, *words: int) -> None:
         self.times, self.words = times, words
         self.seed = integer(seed, 0, f"{times.name}.durations: seed", "e.g. seed=0")
         self._first = np.full(times.num_workers, NONE)  # the job that each worker's current block begins with
         self._place = np.zeros(times.num_workers, np.int32)  # the block's row in `_values`
         self._values = np.empty((0, BLOCK))
-        self._firsts, self._places = memoryview(self._first), memoryview(self._place)  # quicker, one by one
-        self._view = None  # of `_values`
+        self._firsts, self._places = self._first.data, self._place.data  # memory views: quicker, one by one
+        self._view: Any = None  # of `_values`
         self._streams: dict[int, np.random.Generator] = {}  # worker -> its stream, right after that block
         self.used = 0  # rows of `_values`
 
@@ -74,17 +74,17 @@ class Durations:
             offset[k] = job % BLOCK
         return self._values[self._place[workers], offset]
 
-    def blocks(self, worker: int):
+    def blocks(self, worker: int) -> Iterator[np.ndarray]:
         """A worker's durations from its first job on, `BLOCK` at a time, without end; not checked, and not kept."""
         generator = stream(self.seed, worker, *self.words)
         if self.times.table is not None:
-            return self._rows(worker)
+            return self._rows(worker, self.times.table)
         return (self.times.draw(generator, worker, BLOCK) for _ in iter(int, 1))
 
-    def _rows(self, worker):
+    def _rows(self, worker, table):
         first = 0
         while True:
-            yield self.times.table(worker, first, BLOCK)
+            yield table(worker, first, BLOCK)
             first += BLOCK
 
     def _fetch(self, worker: int, job: int) -> np.ndarray:
@@ -98,7 +98,7 @@ class Durations:
             if self.used == len(self._values):
                 grown = np.empty((max(16, 2 * self.used), BLOCK))
                 grown[: self.used] = self._values
-                self._values, self._view = grown, memoryview(grown)
+                self._values, self._view = grown, grown.data
             self._place[worker] = self.used
             self.used += 1
         if self.times.table is not None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .base import NON_NEGATIVE, POSITIVE, Times, arguments
 
 
-def half_normal(shift, scale, *, num_workers: int | None = None) -> Times:
+def half_normal(shift: ArrayLike, scale: ArrayLike, *, num_workers: int | None = None) -> Times:
     """A constant plus a half-normal jitter: t = shift + |N(0, scale^2)| seconds.
 
     Mean shift + scale sqrt(2 / pi) (this is `Times.mean`), standard deviation scale sqrt(1 - 2 / pi). The clock of the
@@ -30,7 +31,9 @@ def half_normal(shift, scale, *, num_workers: int | None = None) -> Times:
     return Times("half_normal", shift + scale * math.sqrt(2 / math.pi), draw, args)
 
 
-def folded_normal(center, scale, shift=0.0, *, num_workers: int | None = None) -> Times:
+def folded_normal(
+    center: ArrayLike, scale: ArrayLike, shift: ArrayLike = 0.0, *, num_workers: int | None = None
+) -> Times:
     """A constant plus the size of a normal number: t = shift + |N(center, scale^2)| seconds.
 
     With c = center and s = scale the mean is shift + s sqrt(2 / pi) exp(-c^2 / (2 s^2)) + c erf(c / (s sqrt(2))), a

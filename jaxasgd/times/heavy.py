@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .base import NON_NEGATIVE, POSITIVE, SHARE, Times, arguments, model, spec
 
 
-def log_cauchy(median, scale, shift=0.0, *, num_workers: int | None = None) -> Times:
+def log_cauchy(median: ArrayLike, scale: ArrayLike, shift: ArrayLike = 0.0, *, num_workers: int | None = None) -> Times:
     """Log-Cauchy times: t = shift + median exp(scale c) seconds, c standard Cauchy; P(T > t) ~ scale / (pi log t).
 
     A tail heavier than any Pareto law's: the mean is infinite for every `scale`, and so is every moment above 0. The
@@ -33,7 +34,7 @@ def log_cauchy(median, scale, shift=0.0, *, num_workers: int | None = None) -> T
     return Times("log_cauchy", np.full(len(median), np.inf), draw, args)
 
 
-def never(times: Times, probability) -> Times:
+def never(times: Times, probability: ArrayLike) -> Times:
     """The same times on the same luck, but each job never finishes with this probability: P(t = inf) = probability.
 
     One number, or one per worker. The mean is inf where the probability is above 0. The worker hangs until its job is

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import laws
 from .base import NON_NEGATIVE, POSITIVE, Times, arguments, model, spec
 
 
-def poisson(mean, shift=0.0, *, num_workers: int | None = None) -> Times:
+def poisson(mean: ArrayLike, shift: ArrayLike = 0.0, *, num_workers: int | None = None) -> Times:
     """Poisson times: t = shift + k seconds, P(k) = exp(-mean) mean^k / k!.
 
     `mean` is that of the Poisson part alone; the whole has mean shift + mean (this is `Times.mean`) and variance mean.
@@ -53,7 +55,8 @@ def ticks(times: Times, tick: float = 1.0) -> Times:
     tick = float(arguments("ticks", 1, tick=(tick, POSITIVE))[0][0][0])
     up = lambda values: tick * ceil(np.asarray(values) / tick)
     draw = lambda rng, i, n: up(times.draw(rng, i, n))
-    table = times.table and (lambda worker, first, count: up(times.table(worker, first, count)))
+    rows = times.table
+    table = rows and (lambda worker, first, count: up(rows(worker, first, count)))
     mean = np.full(times.num_workers, np.nan)
     own = getattr(times.draw, "__module__", "") == laws.__name__  # not one of the user's with the same name
     if times.plain and own and times.name in MEANS:
@@ -82,7 +85,7 @@ def uniform(low, high):
     return np.where(width > 0, (steps(high) - steps(low)) / np.where(width > 0, width, 1.0), ceil(low))
 
 
-MEANS = {
+MEANS: dict[str, Callable] = {
     "fixed": lambda mean: ceil(mean),
     "exponential": exponential,
     "shifted_exponential": lambda shift, mean: exponential(mean, shift),

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .base import ABOVE_ONE, NON_NEGATIVE, POSITIVE, POSITIVE_OR_INF, Draw, Times, arguments, integer, model, spec
 from .parts import slower
 
 
-def fixed(mean, *, num_workers: int | None = None) -> Times:
+def fixed(mean: ArrayLike, *, num_workers: int | None = None) -> Times:
     """Constant times: every job of worker i takes `mean[i]` seconds.
 
     The fixed computation model of the theory, e.g. Mishchenko, Bach, Even and Woodworth 2022 (arXiv:2206.07638). The
@@ -26,7 +27,7 @@ def fixed(mean, *, num_workers: int | None = None) -> Times:
     return Times("fixed", mean, lambda rng, i, n: np.full(n, mean[i]), args)
 
 
-def exponential(mean, *, num_workers: int | None = None) -> Times:
+def exponential(mean: ArrayLike, *, num_workers: int | None = None) -> Times:
     """Exponential times: density exp(-t / mean) / mean, mean in seconds.
 
     Memoryless: the next arrival is worker i's with probability (1 / mean_i) / sum_j (1 / mean_j), whoever came last.
@@ -41,7 +42,7 @@ def exponential(mean, *, num_workers: int | None = None) -> Times:
     return Times("exponential", mean, lambda rng, i, n: mean[i] * rng.standard_exponential(n), args)
 
 
-def shifted_exponential(shift, mean, *, num_workers: int | None = None) -> Times:
+def shifted_exponential(shift: ArrayLike, mean: ArrayLike, *, num_workers: int | None = None) -> Times:
     """A constant plus an exponential: density exp(-(t - shift) / mean) / mean for t >= shift, both in seconds.
 
     `mean` is that of the exponential part alone; the whole has mean shift + mean (this is `Times.mean`) and standard
@@ -60,7 +61,7 @@ def shifted_exponential(shift, mean, *, num_workers: int | None = None) -> Times
     )
 
 
-def uniform(low, high, *, num_workers: int | None = None) -> Times:
+def uniform(low: ArrayLike, high: ArrayLike, *, num_workers: int | None = None) -> Times:
     """Uniform times: density 1 / (high - low) on [low, high] seconds; constant where low = high.
 
     Mean (low + high) / 2, standard deviation (high - low) / sqrt(12). ValueError unless 0 <= `low` <= `high`, with
@@ -78,7 +79,7 @@ def uniform(low, high, *, num_workers: int | None = None) -> Times:
     return Times("uniform", low + (high - low) / 2, lambda rng, i, n: rng.uniform(low[i], high[i], n), args)
 
 
-def gamma(mean, cv=0.1, *, num_workers: int | None = None) -> Times:
+def gamma(mean: ArrayLike, cv: ArrayLike = 0.1, *, num_workers: int | None = None) -> Times:
     """Gamma times: density t^(k-1) exp(-t / s) / (Gamma(k) s^k), shape k = 1 / cv^2, scale s = mean cv^2 seconds.
 
     `cv` is the coefficient of variation: the standard deviation is cv mean; cv = 1 is exponential, a small cv nearly
@@ -96,7 +97,7 @@ def gamma(mean, cv=0.1, *, num_workers: int | None = None) -> Times:
     return Times("gamma", mean, lambda rng, i, n: scale[i] * rng.standard_gamma(shape[i], n), args)
 
 
-def lognormal(mean, sigma, *, num_workers: int | None = None) -> Times:
+def lognormal(mean: ArrayLike, sigma: ArrayLike, *, num_workers: int | None = None) -> Times:
     """Log-normal times: t = mean exp(sigma z - sigma^2 / 2) seconds, z standard normal.
 
     `mean` is E[t] exactly; the median is mean exp(-sigma^2 / 2), the standard deviation mean sqrt(exp(sigma^2) - 1);
@@ -113,7 +114,13 @@ def lognormal(mean, sigma, *, num_workers: int | None = None) -> Times:
     )
 
 
-def pareto(mean=None, alpha=None, *, minimum=None, num_workers: int | None = None) -> Times:
+def pareto(
+    mean: ArrayLike | None = None,
+    alpha: ArrayLike | None = None,
+    *,
+    minimum: ArrayLike | None = None,
+    num_workers: int | None = None,
+) -> Times:
     """Pareto times, a heavy tail: P(T > t) = (minimum / t)^alpha for t >= minimum seconds.
 
     The mean is minimum alpha / (alpha - 1), infinite for alpha <= 1; the variance is infinite for alpha <= 2. Give
@@ -133,15 +140,15 @@ def pareto(mean=None, alpha=None, *, minimum=None, num_workers: int | None = Non
             f"Write pareto(mean=1.0, alpha=1.5, ...), or pareto(minimum=1.0, alpha=0.9, ...) for an infinite mean."
         )
     if minimum is None:
-        (mean, alpha), args = arguments("pareto", num_workers, mean=(mean, POSITIVE), alpha=(alpha, ABOVE_ONE))
-        minimum = mean * ((alpha - 1) / alpha)
+        (average, tail), args = arguments("pareto", num_workers, mean=(mean, POSITIVE), alpha=(alpha, ABOVE_ONE))
+        least = average * ((tail - 1) / tail)
     else:
-        (minimum, alpha), args = arguments("pareto", num_workers, minimum=(minimum, POSITIVE), alpha=(alpha, POSITIVE))
-        mean = np.divide(minimum * alpha, alpha - 1, where=alpha > 1, out=np.full(len(alpha), np.inf))
-    return Times("pareto", mean, lambda rng, i, n: minimum[i] * (1 + rng.pareto(alpha[i], n)), args)
+        (least, tail), args = arguments("pareto", num_workers, minimum=(minimum, POSITIVE), alpha=(alpha, POSITIVE))
+        average = np.divide(least * tail, tail - 1, where=tail > 1, out=np.full(len(tail), np.inf))
+    return Times("pareto", average, lambda rng, i, n: least[i] * (1 + rng.pareto(tail[i], n)), args)
 
 
-def custom(draw: Draw, num_workers: int, *, mean=None, name: str = "custom") -> Times:
+def custom(draw: Draw, num_workers: int, *, mean: ArrayLike | None = None, name: str = "custom") -> Times:
     """Times of your own: `draw(rng, worker, count)` returns `count` durations in seconds of that worker.
 
     Each worker has a Generator of its own, asked for `BLOCK` jobs at a time; take all randomness from it. `mean` is inf
@@ -181,6 +188,7 @@ def with_straggler(times: Times, worker: int = 0, factor: float = 10.0) -> Times
 
     slowed = lambda values, worker: factor * np.asarray(values) if worker == slow else values
     draw = lambda rng, worker, count: slowed(times.draw(rng, worker, count), worker)
-    table = times.table and (lambda worker, first, count: slowed(times.table(worker, first, count), worker))
+    rows = times.table
+    table = rows and (lambda worker, first, count: slowed(rows(worker, first, count), worker))
     args = {"base": spec(times), "worker": slow, "factor": factor}
     return replace(times, name="with_straggler", mean=mean, draw=draw, table=table, args=args)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .base import Times, model, spec
 from .parts import messages, seconds
 
 
-def with_messages(times: Times, down=None, up=None) -> Times:
+def with_messages(times: Times, down: ArrayLike | Times | None = None, up: ArrayLike | Times | None = None) -> Times:
     """The same work on the same luck, but every job's parameters travel `down` to its worker, and its gradient `up`.
 
     A job handed out at s that computes for w seconds reaches the server at s + down + w + up; its worker gets the next
@@ -46,7 +47,7 @@ def with_messages(times: Times, down=None, up=None) -> Times:
     return replace(made, mean=mean, args={"base": spec(times)} | args)
 
 
-def with_server(times: Times, receive=None, update=None) -> Times:
+def with_server(times: Times, receive: float | Times | None = None, update: float | Times | None = None) -> Times:
     """A server that takes `receive` seconds for every gradient that arrives, and `update` seconds for every update.
 
     Meanwhile later gradients wait, first come first served. A gradient's time in the schedule is when the server is

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .base import Times, integer, model, spec
 from .parts import array, endless, random_seconds
 from .pieces import Absences
 
 
-def with_absences(times: Times, absences) -> Times:
+def with_absences(times: Times, absences: Mapping[int, Sequence[tuple[float, float]]]) -> Times:
     """The same times on the same luck, but some workers are away at known times; who leaves loses its job.
 
     A worker dies (back = inf), joins late (left = 0), or comes back; the server hears of each at that moment, and may
@@ -53,7 +55,7 @@ def with_absences(times: Times, absences) -> Times:
     return changed(times, "with_absences", lambda rng, worker: iter(gone.get(worker, ())), mean, args)
 
 
-def with_failures(times: Times, up, down) -> Times:
+def with_failures(times: Times, up: ArrayLike | Times, down: ArrayLike | Times) -> Times:
     """Failures at random: a worker is there for some seconds, then away for some, and each time loses its job.
 
     The seconds up and down alternate from second 0 on, all independent. (Where the job waits and goes on:
@@ -101,9 +103,9 @@ def known(worker: int, absences) -> list[tuple[float, float]]:
             f"times.with_absences: the absences of a worker are [(left, back), ...]; worker {worker} has {absences!r}. "
             f"Write e.g. {{{worker}: [(500.0, math.inf)]}}."
         )
-    pairs = sorted((float(left), float(back)) for left, back in pairs.reshape(-1, 2).tolist())
+    ordered = sorted((float(left), float(back)) for left, back in pairs.reshape(-1, 2).tolist())
     before = 0.0
-    for left, back in pairs:
+    for left, back in ordered:
         if not before <= left <= back or left == math.inf:
             after = f" after one until {before}" if before else ""
             raise ValueError(
@@ -111,7 +113,7 @@ def known(worker: int, absences) -> list[tuple[float, float]]:
                 f"absences do not overlap; worker {worker} has ({left}, {back}){after}. Join those that overlap."
             )
         before = back
-    return pairs
+    return ordered
 
 
 def changed(times: Times, name: str, make, mean: np.ndarray, args: dict) -> Times:

@@ -6,16 +6,18 @@ import csv
 import gzip
 import math
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .base import Times
 from .parts import MOST_NUMBERS, digest
 from .parts import array as plain
 
 
-def read_steps(path) -> list[np.ndarray]:
+def read_steps(path: str | Path) -> list[np.ndarray]:
     """Read measured seconds from a CSV file: one column per worker, one row per step; an array for each worker.
 
     Args:
@@ -53,7 +55,8 @@ def read_steps(path) -> list[np.ndarray]:
 
 def columns(name: str, reader) -> list[np.ndarray]:
     """The columns of a file."""
-    found, ends, names = [], [], []
+    found: list[list] = []
+    ends, names = [], []
     for row in reader:
         cells, where = [cell.strip() for cell in row], f"{name!r}, line {reader.line_num}"
         if not any(cells) and not found:
@@ -105,7 +108,7 @@ def number(cell: str) -> float | None:
         return None
 
 
-def recorded(steps, after: str = "repeat") -> Times:
+def recorded(steps: str | Path | ArrayLike | Sequence[ArrayLike], after: str = "repeat") -> Times:
     """Measured times, played again: the j-th job of worker i takes steps[i][j] seconds, on every seed.
 
     The mean is that of the record (exact; inf where it holds an inf). A job of several units takes its step so many
@@ -142,7 +145,7 @@ def recorded(steps, after: str = "repeat") -> Times:
     return Times("recorded", means(steps), resampled(steps), said(steps) | {"after": after}, table=table)
 
 
-def bootstrap(steps) -> Times:
+def bootstrap(steps: str | Path | ArrayLike | Sequence[ArrayLike]) -> Times:
     """Measured times, drawn from: every job of worker i takes one of steps[i], each as likely, with replacement.
 
     The law of the record without its order, as long as wanted and another on every seed; the mean is that of the

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .base import NON_NEGATIVE, POSITIVE, SHARE, Times, arguments, integer, model, spec
 from .parts import array, endless, messages, random_seconds, slower, told
 from .pieces import Cycle, Pieces
 
 
-def with_power(times: Times, power, changes=None, period: float | None = None) -> Times:
+def with_power(
+    times: Times, power: ArrayLike | Callable, changes: ArrayLike | None = None, period: float | None = None
+) -> Times:
     """The same work on the same luck at a power that changes: a job ends when the integral of the power is its work.
 
     A job that worker i starts at s and that takes w seconds at power 1 ends at the first t with
@@ -46,7 +50,13 @@ def with_power(times: Times, power, changes=None, period: float | None = None) -
     return changed(times, "with_power", make, mean, constant, {"base": spec(times)} | args)
 
 
-def universal(power, changes=None, period: float | None = None, *, num_workers: int | None = None) -> Times:
+def universal(
+    power: ArrayLike | Callable,
+    changes: ArrayLike | None = None,
+    period: float | None = None,
+    *,
+    num_workers: int | None = None,
+) -> Times:
     """The universal computation model: from 0 to T worker i finishes floor(integral_0^T power_i(t) dt) gradients.
 
     `power` is gradients a second as a function of time, any at all; 0 is an outage. The same as
@@ -64,7 +74,7 @@ def universal(power, changes=None, period: float | None = None, *, num_workers: 
         [12, 7]
     """
     if num_workers is None:
-        shape = () if callable(power) else np.shape(power)
+        shape: tuple[int, ...] = () if callable(power) else np.shape(power)
         if len(shape) != 2:
             raise ValueError(
                 "times.universal: the number of workers is unknown, as power has no row for each; add num_workers=8, "
@@ -77,7 +87,9 @@ def universal(power, changes=None, period: float | None = None, *, num_workers: 
     return changed(base, "universal", make, mean, constant, args | {"num_workers": num_workers})
 
 
-def day_and_night(times: Times, period: float = 86_400.0, night=0.5, power=0.2, offset=0.0) -> Times:
+def day_and_night(
+    times: Times, period: float = 86_400.0, night: ArrayLike = 0.5, power: ArrayLike = 0.2, offset: ArrayLike = 0.0
+) -> Times:
     """Workers that others use too: power 1 by day, `power` by night, over and over.
 
     At second t it is day for worker i where (t + offset_i) mod period < (1 - night_i) period. The mean is
@@ -120,7 +132,7 @@ def day_and_night(times: Times, period: float = 86_400.0, night=0.5, power=0.2, 
     return changed(times, "day_and_night", make, mean, all(len(cycle.power) == 1 for cycle in cycles), args)
 
 
-def with_outages(times: Times, up, down) -> Times:
+def with_outages(times: Times, up: ArrayLike, down: ArrayLike) -> Times:
     """Outages at random: a worker works for some seconds, stands still for some, and so on; its job waits and goes on.
 
     The seconds of work and of outage alternate from second 0 on, all independent. (A worker that loses its job is in
@@ -143,17 +155,17 @@ def with_outages(times: Times, up, down) -> Times:
         array([2.667, 8.   ])
     """
     model("with_outages", times)
-    up, told_up = random_seconds("with_outages", "up", up, times.num_workers)
-    down, told_down = random_seconds("with_outages", "down", down, times.num_workers)
+    works, told_up = random_seconds("with_outages", "up", up, times.num_workers)
+    rests, told_down = random_seconds("with_outages", "down", down, times.num_workers)
 
     def make(rng, worker):
-        for work, outage in zip(endless(up, rng, worker), endless(down, rng, worker), strict=True):
+        for work, outage in zip(endless(works, rng, worker), endless(rests, rng, worker), strict=True):
             yield work, 1.0
             yield outage, 0.0
 
     with np.errstate(invalid="ignore"):
-        mean = up.mean / (up.mean + down.mean)
-    mean = np.where(np.isfinite(up.mean + down.mean), mean, np.nan)
+        mean = works.mean / (works.mean + rests.mean)
+    mean = np.where(np.isfinite(works.mean + rests.mean), mean, np.nan)
     args = {"base": spec(times), "up": told_up, "down": told_down}
     return changed(times, "with_outages", make, mean, False, args)
 

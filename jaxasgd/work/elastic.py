@@ -10,7 +10,7 @@ from ..checks import positive, share, transformation, whole
 from .base import Work
 
 
-def elastic_steps(steps, optimizer, momentum=None) -> Work:
+def elastic_steps(steps: int, optimizer: optax.GradientTransformation, momentum: float | None = None) -> Work:
     """Some steps from a worker's own replica, the first of which ends in the pull that it was sent.
 
         x_0 = replica, pull    of (replica, pull), what was sent
@@ -51,7 +51,9 @@ def elastic_steps(steps, optimizer, momentum=None) -> Work:
     return Work(init, compute, steps)
 
 
-def elastic_rounds(steps, optimizer, moving_rate, momentum=None) -> Work:
+def elastic_rounds(
+    steps: int, optimizer: optax.GradientTransformation, moving_rate: float, momentum: float | None = None
+) -> Work:
     """As `elastic_steps`, for synchronous rounds: every worker keeps its replica, and is sent the centre.
 
         update = centre - replica,    pull = moving_rate * (replica - centre),    both at the start of the round;

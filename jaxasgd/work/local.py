@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from numpy.typing import ArrayLike
 
 from ..checks import known, shown, transformation, whole
 from .base import Work, no_state
 
 
-def local_steps(steps, optimizer, *, keep=False) -> Work:
+def local_steps(steps: int | Sequence[int], optimizer: optax.GradientTransformation, *, keep: bool = False) -> Work:
     """Some steps of an optax optimizer from the parameters read; the worker sends the change, in a gradient's role.
 
         y_0 = stale,   y_{h+1} = y_h + optimizer(g(y_h; xi_h)),   h = 0 ... steps - 1
@@ -38,8 +41,8 @@ def local_steps(steps, optimizer, *, keep=False) -> Work:
         >>> int(history.gradients[-1])
         400
     """
-    if isinstance(steps, (tuple, list)) or getattr(steps, "ndim", 0):
-        steps = tuple(whole(f"steps[{i}]", each, 1, hint=" local steps") for i, each in enumerate(steps))
+    if isinstance(steps, (tuple, list)) or getattr(steps, "ndim", 0) > 0:
+        steps = tuple(whole(f"steps[{i}]", each, 1, hint=" local steps") for i, each in enumerate(steps))  # type: ignore[arg-type]
     else:
         steps = whole("steps", steps, 1, hint=", or one for each worker")
     inner = transformation("optimizer", optimizer)
@@ -65,7 +68,7 @@ def local_steps(steps, optimizer, *, keep=False) -> Work:
     return Work(start if keep else no_state, compute, steps)
 
 
-def steps_by_speed(steps, seconds) -> tuple[int, ...]:
+def steps_by_speed(steps: int, seconds: ArrayLike) -> tuple[int, ...]:
     """Local steps in proportion to the workers' speeds, so that their jobs take about as long as the fastest one's.
 
         steps_i = max(1, floor(steps * min_j seconds_j / seconds_i))

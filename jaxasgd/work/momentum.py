@@ -10,7 +10,7 @@ from .base import Work
 from .gradients import mean_gradient
 
 
-def nesterov(momentum) -> Work:
+def nesterov(momentum: float) -> Work:
     """A worker's gradient with the worker's own momentum, in Nesterov's form.
 
         v <- momentum * v + g;    it sends momentum * v + g

@@ -35,7 +35,7 @@ def both_passes() -> Work:
             like = jax.eval_shape(gradient, stale, sample)
         except Exception as error:
             raise ValueError(f"{rule}the gradient of this one, at a Split, fails: {error}") from error
-        if jax.tree.structure(like) != jax.tree.structure(stale.forward):
+        if jax.tree.structure(like) != jax.tree.structure(stale.forward):  # type: ignore[operator]  # mypy knows no PyTreeDef
             raise ValueError(f"{rule}the gradient of this one, at a Split, is not like its parameters.")
         return mean_gradient(gradient, stale, state, samples, size)
 
