@@ -71,10 +71,10 @@ page: $(VENV)/demo.done
 	$(BIN)/python -c "import jaxasgd; from jaxasgd import listing; listing.rewrite('README.md', jaxasgd.methods)"
 
 notebook: $(VENV)/notebook.done
-	$(BIN)/python experiments/quickstart.py
+	$(BIN)/python .docs/notebook.py
 
 docs: $(VENV)/docs.done
-	$(BIN)/python docs/reference.py build/docs
+	$(BIN)/python .docs/reference.py build/docs
 
 clean:
 	rm -rf $(VENV)

@@ -12,7 +12,7 @@ import jaxasgd as ja
 
 PARTS = (ja.times, ja.policies, ja.methods, ja.rules, ja.problems, ja.work, ja.schedules, ja.statistics)
 MODULES = (ja, *PARTS, ja.plot, ja.results, ja.fanout, ja.runtimes)
-DOCS = Path(__file__).parents[1] / "docs" / "reference.py"
+DOCS = Path(__file__).parents[1] / ".docs" / "reference.py"
 WITHOUT_EXAMPLE = {"ray": "needs the extra `ray` and several seconds; its docstring has one as text"}
 
 
@@ -57,7 +57,8 @@ def test_modules(module):
 @pytest.mark.parametrize("name", NAMES)
 def test_public_name(name):
     value = NAMES[name]
-    wrong = {name: complaint(inspect.cleandoc(value.__doc__ or ""), value.__name__)}  # its own, not that of a base class
+    own = inspect.cleandoc(value.__doc__ or "")  # not that of a base class
+    wrong = {name: complaint(own, value.__name__)}
     if isinstance(value, type):
         wrong |= {f"{name}.{part}": complaint(inspect.getdoc(each)) for part, each in members(value)}
     elif ">>>" not in (value.__doc__ or "") and name.split(".")[-1] not in WITHOUT_EXAMPLE:
