@@ -216,7 +216,7 @@ def figures(out):
         line = pyplot().Line2D
         handles = [line([], [], label=method, linewidth=1.2, **look) for method, look in style.items()]
         handles += [line([], [], color=GREY, linewidth=0.8, linestyle=(0, (2, 2)), label="predicted bias of pure")]
-        figure.legend(handles=handles, loc="outside upper center", ncols=5)
+        figure.legend(handles=handles, loc="outside upper center", ncols=5, borderaxespad=0.5)
     with pyplot().rc_context(STYLE):
         tuning, sides = pyplot().subplots(1, len(ends), figsize=(7.0, 2.7), layout="constrained", sharey=True)
         for side, (axis, end) in zip(sides, ends, strict=True):

@@ -166,7 +166,7 @@ def figures(out):
                 ax.minorticks_off()
         line = pyplot().Line2D
         handles = [line([], [], label=method, linewidth=1.2, **look) for method, look in style.items()]
-        figure.legend(handles=handles, loc="outside upper center", ncols=4)
+        figure.legend(handles=handles, loc="outside upper center", ncols=4, borderaxespad=0.5)
     tuning = draw_tuning(out / "tuning.csv", NAMES)
     return {"heterogeneous.svg": figure, "tuning.svg": tuning}
 
