@@ -4,10 +4,10 @@ Claim     In a pipeline that is never drained the gradient of an early stage is 
           With momentum that costs a small transformer much of what it would learn in as many updates, at any learning
           rate; predicting the weights, or compensating the late gradients, gives a part of it back.
 Command   python experiments/pipeline.py --tune       (tiny Shakespeare if JAXASGD_DATA has it, else an excerpt)
-Cost      about 6 minutes on 2 CPU cores (--tune: 10 more); --quick about 30 seconds (an excerpt, 2 seeds).
+Cost      about 8 minutes on 2 CPU cores (2 without --tune); --quick about 30 seconds (an excerpt, 2 seeds).
 Expected  After 2000 updates: test loss 2.26 without delays, 2.58 with those of PipeDream, 2.52 with spike compensation,
           2.50 with weight prediction or both; 2.61 with asynchronous Nesterov. The best learning rates with delays
-          are at the small end of the grid; of still smaller ones delays cost little, and little is learnt.
+          are 10 to 30 times smaller; of still smaller ones delays cost little, and little is learnt.
 
 Setting: a transformer of 3 blocks (width 32, context 32), 8 layers in 8 stages, each gradient through weights of 7, 6,
 ... 0 updates before (weight stashing), batches of 8 windows; learning rates tuned for each method on one grid (--tune
