@@ -4,7 +4,7 @@ Claim     In a pipeline that is never drained the gradient of an early stage is 
           With momentum that costs a small transformer much of what it would learn in as many updates, at any learning
           rate; predicting the weights, or compensating the late gradients, gives a part of it back.
 Command   python experiments/pipeline.py --tune       (tiny Shakespeare if JAXASGD_DATA has it, else an excerpt)
-Cost      about 8 minutes on 2 CPU cores (2 without --tune); --quick about 30 seconds (an excerpt, 2 seeds).
+Cost      about 8 minutes on 2 CPU cores, fewer without --tune; --quick about 30 seconds (an excerpt, 2 seeds).
 Expected  After 2000 updates: test loss 2.26 without delays, 2.58 with those of PipeDream, 2.52 with spike compensation,
           2.50 with weight prediction or both; 2.61 with asynchronous Nesterov. The best learning rates with delays
           are 10 to 30 times smaller; of still smaller ones delays cost little, and little is learnt.
