@@ -6,8 +6,8 @@ Claim     With learners of about equal speed the delays under n-softsync average
 Command   python experiments/softsync.py
 Cost      about 3 minutes on 2 CPU cores; --quick about 15 seconds.
 Expected  mean delays 0.97, 14.5 and 29 for n = 1, 15, 30, none above 2 n (exponential times: 8 to 13 % above). Momentum
-          0.9: at the best rate of synchronous SGD, 1.28 (error 4.9 %), all n-softsync runs fail, divided or not; at 0.08
-          divided ones have its 9 % and fixed ones fail. Without momentum divided ones match it at its best rate.
+          0.9: at the best rate of synchronous SGD, 1.28 (error 4.9 %), all n-softsync runs fail, divided or not; at
+          0.08 divided ones have its 9 % and fixed ones fail. Without momentum divided ones match it at its best rate.
 
 Setting: 30 learners, Gamma times with coefficient of variation 0.1 (delays: exponential ones too), MNIST with pixels
 averaged two by two, a 196-64-10 network, batches of 128 a learner of all samples, momentum 0.9, as many gradients
