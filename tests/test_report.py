@@ -162,6 +162,7 @@ def test_runs_that_diverge():
     broken = ja.compare(problem, times, methods, num_updates=30, seeds=2)
     rows = {row[0]: row for row in comparisons.final(broken).rows}
     assert rows["bad"][2] == "2 diverged" and rows["bad"][-1] == "—" and rows["good"][2] == "2 finished"
+    assert int(rows["bad"][4]) < int(rows["good"][4]) == 30  # updates: until the end of the run, not of the schedule
     page = check(ja.results.report(experiment("# Mine\n\n![mine](a.svg)", broken.save("kept")), "out.html"))
     assert "2 diverged" in page.cells and "30 updates." in page.shown
     assert [attrs["alt"] for attrs in page.all("img")] == ["mine"]  # the README has a figure: none is drawn

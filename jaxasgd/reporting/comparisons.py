@@ -19,8 +19,9 @@ def about(table) -> str:
     """A line on what was compared."""
     spec = table.spec
     problem = spec.get("problem")
-    name = problem.get("name") or problem.get("model") if isinstance(problem, dict) else problem
-    told = [count(len(table.methods), "method") + (f" on {name}" if name else "")]
+    if isinstance(problem, dict):
+        problem = next((problem[key] for key in ("name", "model", "kind") if problem.get(key)), None)
+    told = [count(len(table.methods), "method") + (f" on {problem}" if problem else "")]
     if spec.get("num_workers"):
         told.append(count(spec["num_workers"], "worker"))
     told.append(count(len({run.seed for run in table.runs}), "seed"))
@@ -55,9 +56,12 @@ def final(table, level=0.95) -> Table:
     for method, outcome in zip(table.methods, outcomes, strict=True):
         runs = table.of(method)
         mean = lambda name: np.mean([run.summary[name] for run in runs])
+        ends = [(run.columns["time"][-1], run.ended) for run in runs if run.status != "finished"]
+        ends += [(run.summary["seconds"], run.summary["updates"]) for run in runs if run.status == "finished"]
+        seconds, updates = np.mean(ends, axis=0)
         told = ", ".join(f"{number} {status}" for status, number in outcome.items())
         row = [method, str(len(runs)), *([told] if odd else [])]
-        row += [f"{mean('seconds'):.4g}", f"{mean('updates'):.0f}", f"{mean('mean_delay'):.1f}"]
+        row += [f"{seconds:.4g}", f"{updates:.0f}", f"{mean('mean_delay'):.1f}"]
         row += [f"{mean('discarded'):.0%}", f"{mean('utilisation'):.0%}"]
         rows.append(row + [spread(table.final(method, metric), outcome, level) for metric in table.metrics])
     seeds = max(len(table.of(method)) for method in table.methods)
