@@ -78,7 +78,8 @@ class History:
     def __str__(self):
         """The outcome in words."""
         if np.ndim(self.status):
-            names = ", ".join(f"{int((np.asarray(self.status) == s).sum())} {s.name.lower()}" for s in Status)
+            counts = {s: int((np.asarray(self.status) == s).sum()) for s in Status}
+            names = ", ".join(f"{n} {s.name.lower()}" for s, n in counts.items() if n or s != Status.STOPPED)
             return f"{np.size(self.status)} runs: {names}"
         word = WORDS[Status(int(self.status))].replace("target", "target reached")
         return f"{word} at update {int(self.ended)}, {float(self.time[-1]):.6g} s, loss {float(self.loss[-1]):.6g}"
