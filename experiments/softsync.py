@@ -37,10 +37,8 @@ from jaxasgd.results import interval
 
 LEARNERS, SPLITS, BATCH = 30, (1, 15, 30), 128
 GRID = [0.00125 * 2**k for k in range(12)]
-MOMENTA = (0.9, 0.0)
-LOOKS = 8  # at each run
-CLOSE = 0.02  # of the test error, what counts as the same
-CHANCE = 0.9  # the test error of a run that has diverged
+MOMENTA, LOOKS = (0.9, 0.0), 8  # looks at each run
+CLOSE, CHANCE = 0.02, 0.9  # of the test error: what counts as the same; that of a run that has diverged
 SYNC = "synchronous SGD"
 LAWS = {
     "gamma": lambda n: ja.times.gamma(1.0, cv=0.1, num_workers=n),
