@@ -1,12 +1,12 @@
 """How many workers to wait for: time to an accuracy over K, when a round closes with the first K of n gradients.
 
 Claim     A K-sync update takes as long as the K-th order statistic of the n workers' times, and 1 + q/K says how many
-          are needed at tuned learning rates. Their product says how many workers to wait for: about 60 % under Pareto
+          are needed at tuned learning rates. Their product says how many workers to wait for: about half under Pareto
           times with tail index 1.5, over 90 % where times vary by a few percent, and one where they are exponential.
 Command   python experiments/backups.py                (MNIST if JAXASGD_DATA has it, else scikit-learn's digits)
-Cost      about 6 minutes on 2 CPU cores; --quick about 17 seconds.
-Expected  least times at K = 15 and 15 (Pareto, tail index 1.5 and 2.5), 26 (24) and 1 (exponential), predicted
-          15, 18, 29 and 1; updates within 12 % of c (1 + q/K), q about 19; waiting for all 11, 3.3, 1.0 and 9.7 times.
+Cost      about 3 minutes on 2 CPU cores; --quick about 17 seconds.
+Expected  least times at K = 15, 15 (Pareto, tail index 1.5 and 2.5), 29 (24) and 1 (exponential), predicted 15, 18, 29
+          and 1; updates within 11 % of c (1 + q/K), q about 20; waiting for all takes 11, 3.3, 1.0 and 9.7 times.
 
 Setting: an MLP with one hidden layer of 32 ReLUs, 32 workers that draw mini-batches of 4 from all images, times of mean
 1 s, the late jobs stopped when a round closes. The level is a test accuracy, reached when the mean of three looks in a

@@ -75,10 +75,16 @@ def ranking(found: dict) -> str:
     return " ".join(word for pair in zip(order, [*signs, ""], strict=True) for word in pair if word)
 
 
-def paired(one, other) -> tuple[int, str]:
+def paired(one, other, digits="+.2f") -> tuple[int, str]:
     """`one` minus `other`, seed by seed: the sign of its 95 % interval (0 if that holds zero), and the numbers."""
-    mean, low, high = interval(np.asarray(one) - np.asarray(other))
-    return int(low > 0) - int(high < 0), f"{mean:+.2f} ({low:+.2f} to {high:+.2f})"
+    mean, low, high = (format(value, digits) for value in interval(np.asarray(one) - np.asarray(other)))
+    return side(np.asarray(one) - np.asarray(other)), f"{mean} ({low} to {high})"
+
+
+def side(values) -> int:
+    """-1 or 1 where the 95 % interval over seeds lies below or above 0, else 0."""
+    _, low, high = interval(values)
+    return int(low > 0) - int(high < 0)
 
 
 def markdown(heads: list[str], rows: list[list]) -> str:
@@ -286,7 +292,26 @@ def ended(table, metric) -> str:
 
 def apart(table, metric, one, other) -> str:
     """Difference of the final metric, `one` minus `other`, paired by seed, with its interval, in words and numbers."""
-    mean, low, high = interval(table.final(one, metric) - table.final(other, metric))
-    more, less = ("worse", "better") if small_is_good(metric) else ("better", "worse")
-    word = more if low > 0 else less if high < 0 else "not to be told apart"
-    return f"{word}, {mean:+.2g} ({low:+.2g} to {high:+.2g})"
+    sign, numbers = paired(table.final(one, metric), table.final(other, metric), "+.2g")
+    better = -sign if small_is_good(metric) else sign
+    return f"{('not to be told apart', 'better', 'worse')[better]}, {numbers}"
+
+
+def overviews(out: Path, metric, title, timelines, limits=None) -> dict:
+    """The figures of a comparison: its overview, `limits` along the metric, and the grid of learning rates."""
+    table = ja.results.load(out)
+    figure = ja.plot.overview(table, of=metric, title=title(table), timelines=timelines)
+    if limits:
+        figure.axes[0].set_ylim(*limits)  # the panels of a row share it
+    if not (out / "tuning.csv").exists():
+        return {"overview.svg": figure}
+    grid = draw_tuning(out / "tuning.csv", ja.plot.published(table), chosen=table.spec["learning_rates"])
+    return {"overview.svg": figure, "tuning.svg": grid}
+
+
+def outcomes(out: Path, table, metric, levels, title) -> dict:
+    """What the page of a comparison says of it."""
+    first, second = (reached(table, metric, level) for level in levels)
+    grid = "![learning rates](tuning.svg)\n\n" if (out / "tuning.csv").exists() else ""
+    told = {"title": title(table), "until": f"{table.spec['until']:g}", "ended": ended(table, metric)}
+    return told | {"first": first, "second": second, "tuning": grid}

@@ -4,7 +4,7 @@ Claim     With momentum and one learning rate for all numbers of workers, NAG-AS
           Multi-ASGD, and DANA-Zero and DANA-DC degrade slowly; the gap of DANA is about that of asynchronous SGD
           without momentum, and that of NAG-ASGD far larger.
 Command   python experiments/dana.py
-Cost      about 6 minutes on 2 CPU cores; --quick about 15 seconds.
+Cost      about 10 minutes on 2 CPU cores; --quick about 15 seconds.
 Expected  with one learning rate NAG-ASGD, DC-ASGD and Multi-ASGD stay within 2 points of one worker's accuracy up to 4
           workers, DANA up to 8, synchronous SGD up to 16; with 16 workers DANA-DC has 93.1 %, Multi-ASGD 61 %,
           NAG-ASGD 10 %. Tuned, with 32 workers: DANA 93.3 %, NAG-ASGD 90.9 %, synchronous SGD 93.9 %. Gap over that of

@@ -5,7 +5,7 @@ Claim     With workers of different speeds, asynchronous local SGD takes several
           delayed Nesterov keeps it, and a little more with local steps in proportion to the speed (DyLU). At this
           size, and tuned, no momentum at all is better still.
 Command   python experiments/diloco.py --tune         (tiny Shakespeare if JAXASGD_DATA has it, else an excerpt)
-Cost      about 8 minutes on 2 CPU cores (2.5 without --tune); --quick about 20 seconds (an excerpt, 2 seeds).
+Cost      about 15 minutes on 2 CPU cores, fewer without --tune; --quick about 20 seconds (an excerpt, 2 seeds).
 Expected  After 1000 simulated seconds: test loss 2.50 in rounds, 2.40 with Nesterov at every arrival, 2.39 with delayed
           Nesterov, 2.37 with DyLU, 2.28 with outer SGD; 1200 gradients in rounds, some 4000 without.
 
@@ -23,12 +23,13 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from common import apart, draw_tuning, ended, experiment, reached, tuned
+from common import apart, experiment, outcomes, overviews, tuned
 
 import jaxasgd as ja
 
 SECONDS = (0.58, 0.75, 1.51, 3.33)
 STEPS, INNER = 20, 4e-3
+TIMELINES = ("synchronous DiLoCo", "delayed Nesterov, DyLU")
 GRID = [0.011, 0.022, 0.044, 0.0875, 0.175, 0.35, 0.7, 1.4]
 METHODS = {
     "synchronous DiLoCo": lambda lr: ja.methods.diloco(lr, INNER, STEPS),
@@ -79,32 +80,20 @@ def title(table) -> str:
 
 
 def figures(out: Path) -> dict:
-    table = ja.results.load(out)
-    first = ("synchronous DiLoCo", "delayed Nesterov, DyLU")
-    figure = ja.plot.overview(table, of="test_loss", title=title(table), timelines=first)
-    if table.spec["until"] > 100:
-        figure.axes[0].set_ylim(2.1, 3.1)  # the panels of a row share it
-    grid, names = out / "tuning.csv", ja.plot.published(table)
-    more = {"tuning.svg": draw_tuning(grid, names, chosen=table.spec["learning_rates"])} if grid.exists() else {}
-    return {"overview.svg": figure} | more
+    small = ja.results.load(out).spec["until"] < 100
+    return overviews(out, "test_loss", title, TIMELINES, None if small else (2.1, 3.1))
 
 
 def values(out: Path) -> dict:
     table = ja.results.load(out)
     against = lambda one, other: apart(table, "test_loss", one, other)
     local = lambda method: np.mean([run.columns["gradients"][-1] for run in table.of(method)])
-    return {
-        "title": title(table),
-        "first": reached(table, "test_loss", 2.6),
-        "second": reached(table, "test_loss", 2.4),
-        "ended": ended(table, "test_loss"),
-        "until": f"{table.spec['until']:g}",
+    return outcomes(out, table, "test_loss", (2.6, 2.4), title) | {
         "steps": f"{local('asynchronous, Nesterov') / local('synchronous DiLoCo'):.1f}",
         "nesterov": against("asynchronous, Nesterov", "synchronous DiLoCo"),
         "delayed": against("delayed Nesterov", "asynchronous, Nesterov"),
         "dylu": against("delayed Nesterov, DyLU", "delayed Nesterov"),
         "plain": against("asynchronous, outer SGD", "delayed Nesterov, DyLU"),
-        "tuning": "![outer learning rates](tuning.svg)\n\n" if (out / "tuning.csv").exists() else "",
     }
 
 

@@ -42,7 +42,7 @@ METHODS = {
     "rescaled": ja.methods.rescaled_asgd,
 }
 NAMES = {name: f"{name} asynchronous SGD" for name in METHODS} | {"rescaled": "Rescaled ASGD"}
-GRID = [2.0**-k for k in range(1, 11)]
+GRID = [2.0**-k for k in range(-1, 11)]
 STEPS = [2.0**-k for k in range(1, 8)]  # of the floors
 NORM = {"target_gradient_norm": 1e-30}  # never reached; asks for the metric
 LAWS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -34,8 +35,11 @@ def entries() -> dict[str, list[dict]]:
     return sections
 
 
-def whole_minutes(told) -> float:
-    """The most that a script takes: the largest number in its cell."""
+def minutes(told) -> float:
+    """What the committed run took; else the largest number that the index gives."""
+    made = told["page"] and told["page"].parent / "made.json"
+    if made and made.exists() and made.parent.name == Path(told["script"]).stem:
+        return json.loads(made.read_text())["minutes"]
     return max([float(n) for n in re.findall(r"\d+(?:\.\d+)?", told["minutes"])], default=0.0)
 
 
@@ -61,7 +65,7 @@ def shown(told, seen) -> list[str]:
     if images:
         lines += [f'<a href="{place}"><img src="{place.parent / images[0]}" alt="{title}" width="720"></a>', ""]
     lines += [f"{text or sentence(told['claim'])}", ""]
-    more = f"; {told['minutes']} minutes" if told["minutes"] else ""
+    more = f"; {minutes(told):g} minutes" if minutes(told) else ""
     return [*lines, f"[{told['script']}](../experiments/{told['script']}){more}", ""]
 
 
@@ -76,7 +80,7 @@ def gallery() -> str:
         parts = [line for told in scripts for line in shown(told, seen)]
         lines += [f"## {title}", "", *parts] if parts else []
     apart = [told for scripts in sections.values() for told in scripts if "in all" not in told["minutes"]]
-    hours = sum(whole_minutes(told) for told in apart) / 60
+    hours = sum(map(minutes, apart)) / 60
     return INTRO.format(hours=hours) + "\n" + "\n".join(lines).rstrip() + "\n"
 
 

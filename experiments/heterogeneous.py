@@ -4,7 +4,7 @@ Claim     Where 100 workers hold different labels and the slowest needs 100 time
           is fastest in ||grad f||^2 over time, IA2SGD is hurt by old gradients in its table, Malenia SGD wastes
           gradients, and asynchronous SGD is biased. Tested: do intervals separate when all are tuned alike?
 Command   python experiments/heterogeneous.py         (MNIST if JAXASGD_DATA has it, else scikit-learn's digits)
-Cost      about 6 minutes on 2 CPU cores; --quick about 20 seconds.
+Cost      about 3 minutes on 2 CPU cores; --quick about 20 seconds.
 Expected  loss in the last quarter of 8000 s: 0.15 (asynchronous), 0.26 (IA2SGD), 0.38 (Malenia with stops), 0.46
           (synchronous), 0.50 (Ringleader), 0.55 (Malenia). The claim does not hold in this setting.
 

@@ -4,7 +4,7 @@ Claim     With n workers whose times are exponential, gradients are geometricall
           the mean of the iterates moves like heavy ball with momentum 1 - 1/n and step size a/n, and with noise their
           variance settles at s^2 (1 + a n) / (a (2 + a - n a^2)), a = step x curvature, s = step x noise.
 Command   python experiments/implicit_momentum.py
-Cost      about a minute on 2 CPU cores; --quick about 10 seconds.
+Cost      1 to 3 minutes on 2 CPU cores; --quick about 10 seconds.
 Expected  measured momentum within 0.02 of 1 - 1/n; every 95 % interval of the variance about its law (nine of ten do).
 
 Reference: I. Mitliagkas, C. Zhang, S. Hadjis, C. Re, Allerton 2016, arXiv 1605.09774 (theorem 1: the momentum); the

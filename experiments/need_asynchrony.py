@@ -4,7 +4,7 @@ Claim     m-synchronous SGD at its best m takes at most about twice as long as t
           SGD on most clocks, and about as long where there is little noise, or where times are random and late jobs
           can be stopped. It takes longer than twice where noise is high, workers differ in speed and each is steady.
 Command   python experiments/need_asynchrony.py
-Cost      about 6 minutes on 2 CPU cores; --quick about 14 seconds.
+Cost      about 5 minutes on 2 CPU cores; --quick about 14 seconds.
 Expected  at most twice as long in 109 of 120 cells; with q = 64, h_i = i and constant times 2.7 times (predicted 2.7);
           96 % of the ratios within a quarter of the prediction.
 

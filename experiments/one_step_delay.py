@@ -1,7 +1,7 @@
 """One update late: what AdamW and Muon lose on a small language model, and what a correction gives back.
 
 Claim     In a pipeline with two versions of its weights (PipeDream-2BW) every gradient is one update late. AdamW loses
-          by it, Muon little, and a correction in the manner of error feedback gives most of it back.
+          by it, Muon little, and a correction in the manner of error feedback gives a part of it back.
 Command   python experiments/one_step_delay.py      (tiny Shakespeare if JAXASGD_DATA has it, else an excerpt)
 Cost      COST
 Expected  EXPECTED
@@ -27,14 +27,14 @@ import jax
 import numpy as np
 import optax
 import tyro
-from common import pick, plus_minus
+from common import pick, plus_minus, side
 
 import jaxasgd as ja
 from jaxasgd.colours import DASHES, LOOKS
 from jaxasgd.figures import INK, PALETTE, STYLE, pyplot, tidy
 from jaxasgd.results import interval
 
-GRID = [2.0**k for k in range(-11, -3)]
+GRID = [2.0**k for k in range(-13, -3)]
 LATE = 8  # updates, where only some layers are late
 TOLD = "muon muon_kept gap adamw muon_too back momentum less layers first inside".split()  # noqa: SIM905
 NONE, ONE, CORRECTED = "no delay", "delay 1", "delay 1, corrected"
@@ -286,12 +286,6 @@ def values(out: Path) -> dict:
         "first": word(costs["first half"], costs["last half"]),
         "inside": "A" if {grid[0], grid[-1]} & set(best) else "No",
     }
-
-
-def side(numbers) -> int:
-    """-1 or 1 where the interval lies below or above 0, else 0."""
-    _, low, high = interval(numbers)
-    return int(low > 0) - int(high < 0)
 
 
 def main(options: Options):

@@ -334,8 +334,7 @@ def steeper(found, name) -> bool:
 
 def side(numbers, of) -> int:
     """-1 or 1 where the interval lies below or above `of`, else 0."""
-    _, low, high = interval(numbers)
-    return int(low > of) - int(high < of)
+    return common.side(np.asarray(numbers) - of)
 
 
 def main(options: Options):

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import jax
 import tyro
-from common import apart, draw_tuning, ended, experiment, reached, tuned
+from common import apart, experiment, outcomes, overviews, tuned
 
 import jaxasgd as ja
 
@@ -91,30 +91,19 @@ def title(table) -> str:
 
 
 def figures(out: Path) -> dict:
-    table = ja.results.load(out)
-    figure = ja.plot.overview(table, of="test_loss", title=title(table), timelines=("no delays", "PipeDream"))
-    if table.spec["until"] > 100:
-        figure.axes[0].set_ylim(2.1, 3.1)  # the panels of a row share it
-    grid, names = out / "tuning.csv", ja.plot.published(table)
-    more = {"tuning.svg": draw_tuning(grid, names, chosen=table.spec["learning_rates"])} if grid.exists() else {}
-    return {"overview.svg": figure} | more
+    small = ja.results.load(out).spec["until"] < 100
+    return overviews(out, "test_loss", title, ("no delays", "PipeDream"), None if small else (2.1, 3.1))
 
 
 def values(out: Path) -> dict:
     table = ja.results.load(out)
     against = lambda one, other: apart(table, "test_loss", one, other)
-    return {
-        "title": title(table),
-        "first": reached(table, "test_loss", 2.5),
-        "second": reached(table, "test_loss", 2.3),
-        "ended": ended(table, "test_loss"),
-        "until": f"{table.spec['until']:g}",
+    return outcomes(out, table, "test_loss", (2.5, 2.3), title) | {
         "delays": against("PipeDream", "no delays"),
         "spikes": against("spike compensation", "PipeDream"),
         "weights": against("weight prediction", "PipeDream"),
         "both": against("both", "PipeDream"),
         "nesterov": against("asynchronous Nesterov", "PipeDream"),
-        "tuning": "![learning rates](tuning.svg)\n\n" if (out / "tuning.csv").exists() else "",
     }
 
 

@@ -4,7 +4,7 @@ Claim     Typical delays are far below the largest. Steps that adapt to every up
           et al.) need fewer updates than the fixed step h / (L (largest delay + 1/2)), and need not know the largest
           delay; how many fewer follows from the delays alone, as the sum of the steps.
 Command   python experiments/recorded_delays.py       (JAXASGD_DATA has delays/ and a9a; else both are stand-ins)
-Cost      about 5 minutes on 2 CPU cores; --quick about 15 seconds.
+Cost      about 2 minutes on 2 CPU cores; --quick about 15 seconds.
 Expected  Updates to the loss at which the fixed step ends, fixed over Adaptive 1 and over Adaptive 2: 2.6 and 2.1 on
           the delays of PIAG on RCV1, 2.2 and 1.7 on those of BCD on MNIST, 1.8 and 1.5 on those of BCD on CIFAR-100;
           the predictions differ by 3 % at most.

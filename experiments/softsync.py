@@ -2,7 +2,7 @@
 
 Claim     With learners of about equal speed the delays under n-softsync average n and stay below 2 n; at the learning
           rate of synchronous SGD, 15- and 30-softsync diverge with a fixed step and match it where each gradient is
-          divided by its delay.
+          divided by its delay. (The paper's claim; with momentum it holds here at smaller rates only.)
 Command   python experiments/softsync.py
 Cost      about 3 minutes on 2 CPU cores; --quick about 15 seconds.
 Expected  mean delays 0.97, 14.5 and 29 for n = 1, 15, 30, none above 2 n (exponential times: 8 to 13 % above). Momentum

@@ -47,7 +47,7 @@ LETTER = {"Ringmaster": "R", "Rennala": "B"}
 AUTHORS = {"Ringmaster": (0.25, 6), "Rennala": (1.0, 6), "delay-adaptive": (3.2e-4, None)}
 SYNCHRONOUS = ("synchronous", 1.0, None)
 RATES = [2.0**k for k in range(-12, 2)]
-THRESHOLDS = [1, 6, 24, 96, 385]
+THRESHOLDS = [1, 6, 24, 96, 385, 1543]
 CRITERIA = {"loss": "f − f*", "square": "‖∇f‖²"}
 SETTINGS = {"authors": "authors' steps", "loss": "tuned by f − f*", "square": "tuned by ‖∇f‖²"}
 

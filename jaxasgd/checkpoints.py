@@ -8,6 +8,8 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .checks import real, shown, whole
+from .checks import real, shown, whole, writable
 from .planning import ARRAYS, STATIC
 from .results import environment
 
@@ -137,16 +139,7 @@ def made_folder(where: Checkpoint, mine) -> Path:
             f"a folder of checkpoints holds nothing else; {str(where.folder)!r} has {shown(strange[0])}: choose "
             "another folder."
         )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ValueError(
-            f"a folder of checkpoints can be written; {str(where.folder)!r} can't ({error.strerror}): choose another."
-        ) from error
-    return folder
+    return writable("a folder of checkpoints", folder)
 
 
 # ------------------------------------------------------------------- saving and loading
@@ -216,9 +209,6 @@ class Keeper:
         looks = [{name: column[i] for name, column in seen.items()} for i in range(e + 1)]
         return e, carry, looks
 
-    def close(self):
-        self.manager.close()
-
 
 def put_like(new, old):
     """The saved numbers as an array like `old`, in its place."""
@@ -231,17 +221,20 @@ def first(error) -> str:
     return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
 
 
-def keeper(where: Checkpoint | None, *run) -> Keeper | None:
+@contextmanager
+def keeper(where: Checkpoint | None, *run) -> Iterator[Keeper | None]:
     """The keeper of a run (see `described`); checks that the folder can be written, and can hold checkpoints."""
     if where is None:
-        return None
+        yield None
+        return
     if jax.process_count() > 1:
         raise ValueError("a run on several hosts can't be saved yet: leave checkpoint out.")
     ocp, folder = orbax(), made_folder(where, mine)
     for rest in folder.glob("*.orbax-checkpoint-tmp*"):  # of a save that was killed
         shutil.rmtree(rest, ignore_errors=True)
     options = ocp.CheckpointManagerOptions(max_to_keep=where.keep, enable_async_checkpointing=False)
-    return Keeper(where, described(*run), ocp.CheckpointManager(folder, options=options))
+    with closing(ocp.CheckpointManager(folder, options=options)) as manager:
+        yield Keeper(where, described(*run), manager)
 
 
 def mine(name: str) -> bool:

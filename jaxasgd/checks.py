@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import reprlib
+from pathlib import Path
 
 import numpy as np
 
@@ -73,6 +74,20 @@ def word(name, value, *words) -> str:
         *most, last = (f'"{each}"' for each in words)
         raise ValueError(f"{name} is {', '.join(most)} or {last}; got {shown(value)}.")
     return value
+
+
+def writable(what: str, folder: str | Path) -> Path:
+    """The folder, made, once a file could be written in it."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        told = f"{what} can be written; {str(folder)!r} can't ({error.strerror}): choose another folder."
+        raise ValueError(told) from error
+    return folder
 
 
 def callback(name, value, takes):

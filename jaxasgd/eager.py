@@ -50,15 +50,15 @@ def eager_run(
     who = {name: lean.rows[name] for name in program.WHO}
     alike = dict.fromkeys(TRAITS, True)
     numbers = replace(lean, rows=who, tags={}, num_cells=0, **alike)
-    keep = keeper(checkpoint, parts, made, problem, key, consts, targets)
     carry = program.compiled_start(parts, lean, problem, key, consts)
     carry = carry._replace(cells=parts.cells.moved(carry.cells, program.table_rows(lean)))
     looks, status, e, number = [], Status.OK, -1, len(bounds)
-    if keep and (found := keep.restored(carry)):
-        e, carry, looks = found
-        status = ended(looks[-1], targets)
     total = int(clock["update"][-1])
-    with bar(progress, total=total, unit="update") as show, interrupts(stoppable) as asked:
+    kept = keeper(checkpoint, parts, made, problem, key, consts, targets)
+    with kept as keep, bar(progress, total=total, unit="update") as show, interrupts(stoppable) as asked:
+        if keep and (found := keep.restored(carry)):
+            e, carry, looks = found
+            status = ended(looks[-1], targets)
         while e + 1 < number and status == Status.OK:
             e += 1
             for begin in range(bounds[e - 1], bounds[e], made.block) if e else ():
@@ -76,8 +76,6 @@ def eager_run(
                 status = Status.STOPPED
             if keep:
                 keep.offer(e, carry, looks, last=status != Status.OK or e + 1 == number)
-    if keep:
-        keep.close()
     if status == Status.STOPPED:
         say_how(int(clock["update"][e]), total, checkpoint)
     params = compiled_take(carry.cells, cells[e]) if carry.params is None else carry.params

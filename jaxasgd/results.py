@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .checks import writable
 from .reporting import report
 from .schedule import Schedule
 
@@ -237,16 +238,7 @@ def prepare(folder: str | Path, *, overwrite: bool = False) -> Path:
     folder = Path(folder)
     if (folder / "spec.json").exists() and not overwrite:
         raise ValueError(f"{str(folder)!r} holds results already; choose another folder, or overwrite=True.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ValueError(
-            f"a results folder can be written; {str(folder)!r} can't ({error.strerror}): choose another folder."
-        ) from error
-    return folder
+    return writable("a results folder", folder)
 
 
 def number(value) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import jaxasgd as ja
+from jaxasgd import reproduction
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = {  # script: what it leaves
@@ -107,6 +108,10 @@ def test_every_script_is_listed_and_has_its_header():
         text = (ROOT / "experiments" / name).read_text()
         assert f"`{name}`" in index
         assert all(f"\n{word} " in text for word in ("Claim", "Command", "Cost", "Expected"))
+        told = reproduction.header(ROOT / "experiments" / name)
+        assert re.search(r"(\d|half an?|an?) (more )?(minutes?|seconds?)", told.cost), (name, told.cost)
+        assert re.search(r"[0-9]", told.expected) or len(told.expected.split()) > 5, (name, told.expected)
+        assert not re.search(r"\b(TODO|EXPECTED|COST|XXX)\b", text), name
 
 
 @pytest.mark.parametrize("made", sorted((ROOT / "results").glob("*/made.json")), ids=lambda path: path.parent.name)
