@@ -7,8 +7,8 @@ Command   python experiments/least_squares.py
 Cost      about 3 minutes on 2 CPU cores; --quick about 15 seconds.
 Expected  Largest stable step times L of asynchronous SGD: 0.29 (exponential times; the law of the mean square says
           0.24), 0.063 (uniform), 0.041 (Gamma), 0.040 (constant), 0.042 (one 100 times slower); told from the law of
-          the delays within 3 % for all clocks but the exponential. The loss at which synchronous SGD ends is reached 11, 2.3, 1.1
-          and 11 times sooner; under constant times it is not reached.
+          the delays within 3 % for all clocks but the exponential. The loss at which synchronous SGD ends is
+          reached 11, 2.3, 1.1 and 11 times sooner; under constant times it is not reached.
 
 Setting: N = 10 000 samples, d = 400, A = U(0, 1) / sqrt(d), b = A x + 1e-5 N(0, 1), x ~ N(0, 1), start at 0, 40
 workers, mini-batches of 256. Clocks with a mean of 1 second; Gamma times where one worker takes 100 times as long.
