@@ -98,11 +98,32 @@ def test_no_module_shares_its_name_with_a_public_function():
         assert not functions & modules
 
 
+def modules_after(code):
+    out = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True, text=True, check=True
+    )
+    return {name.split(".")[0] for name in out.stdout.split()}
+
+
 def test_import_is_light():
-    heavy = {"ray", "matplotlib", "flax", "sklearn", "tyro", "tqdm", "pandas", "jinja2", "markdown_it"}
-    code = f"import sys, jaxasgd; print(sorted({heavy} & set(sys.modules)))"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.strip() == "[]"
+    """`import jaxasgd` costs nothing (jax comes with the first name that needs it), all of it needs no extra."""
+    assert not modules_after("import jaxasgd") & (LAZY | DEVICE)
+    assert not modules_after("from jaxasgd import simulate, policies, times, schedules") & (LAZY | {"jax", "optax"})
+    assert not modules_after("from jaxasgd import *") & (LAZY - {"scipy"})  # which jax imports
+
+
+def test_every_public_name_has_its_home():
+    """What is imported at first use is what type checkers and editors see."""
+    import jaxasgd as ja
+
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    seen = next(node.body for node in tree.body if isinstance(node, ast.If))
+    modules = {alias.name for node in seen if not node.module for alias in node.names}
+    homes = {alias.name: node.module for node in seen if node.module for alias in node.names}
+    assert homes == ja._HOMES
+    assert sorted(modules | set(homes)) == ja.__all__ and set(ja.__all__) <= set(dir(ja))
+    with pytest.raises(AttributeError, match="no attribute 'sweeep'"):
+        _ = ja.sweeep
 
 
 def test_public_names_are_documented():
