@@ -33,7 +33,7 @@ class Carry(NamedTuple):
     rule: Any
     arrival: Any
     workers: Any
-    total: Any  # the open aggregate; None where each row is a step of its own
+    total: Any  # the open aggregate, in float32 or wider; None where each row is a step of its own
 
 
 # ----------------------------------------------------------------- program
@@ -55,8 +55,13 @@ def start(parts: Parts, plan, problem, key, consts) -> Carry:
         rule=rule,
         arrival=None if parts.arrival_init is None else parts.arrival_init(consts.arrival_init, params),
         workers=workers,
-        total=None if plan.every else jax.tree.map(jnp.zeros_like, params),
+        total=None if plan.every else jax.tree.map(lambda p: jnp.zeros(p.shape, wide(p.dtype)), params),
     )
+
+
+def wide(dtype):
+    """What gradients are summed in: float32, or the dtype itself where that is wider."""
+    return jnp.promote_types(dtype, jnp.float32)
 
 
 def table_rows(plan) -> int:
@@ -224,7 +229,7 @@ def serve_together(parts, plan, consts, carry, rows, updates, used, length):
 
     def total(u, before):
         mask = used.reshape(-1, *[1] * (u.ndim - 1))  # what idle rows hold may be no number
-        added = jnp.tensordot(rows["weight"].astype(u.dtype), jnp.where(mask, u, jnp.zeros_like(u)), 1)
+        added = jnp.tensordot(rows["weight"].astype(before.dtype), jnp.where(mask, u, 0).astype(before.dtype), 1)
         return jnp.where(rows["first"][0], added, before + added)
 
     total = jax.tree.map(total, updates, carry.total)
@@ -250,6 +255,8 @@ def serve(parts, plan, consts, carry, row, update, stale):
         else:
             update, state = jax.lax.cond(row["use"], arrive, lambda u, s: (u, s), update, carry.arrival)
         carry = carry._replace(arrival=state)
+    if carry.total is not None:
+        update = jax.tree.map(lambda u, t: u.astype(t.dtype), update, carry.total)
     update = jax.tree.map(lambda u: row["weight"].astype(u.dtype) * u, update)
     if not plan.all_used:
         update = jax.tree.map(lambda u: jnp.where(row["use"], u, jnp.zeros_like(u)), update)
@@ -268,6 +275,7 @@ def update_by(parts, plan, consts, carry, row, update, params, stale=None):
         extras |= {"worker": row["worker"], "stale": stale}
 
     def step(update, state):
+        update = jax.tree.map(lambda u, p: u.astype(p.dtype), update, params)
         updates, state = parts.update(consts.update, update, state, params, extras)
         return optax.apply_updates(params, updates), state
 

@@ -120,3 +120,13 @@ def test_current_parameters_beside_the_cells_change_nothing(monkeypatch, policy)
     assert program.compiled_block._cache_size() == known + 1, "another program"
     np.testing.assert_allclose(beside.params, inside.params, rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(beside.loss, inside.loss, rtol=1e-6)
+
+
+@pytest.mark.parametrize("width", [1, 8])
+def test_aggregates_are_summed_in_float32(width):
+    """1 024 gradients of one in bfloat16: their mean is one; summed in bfloat16 it would stop at a quarter."""
+    ones = jnp.ones((1024, 1), jnp.bfloat16)
+    task = ja.problems.from_loss(lambda w, batch: jnp.sum(batch @ w), jnp.zeros(1, jnp.bfloat16), ones, batch_size=None)
+    schedule = ja.simulate(ja.policies.synchronous(), ja.times.fixed(1.0, num_workers=1024), num_updates=1)
+    history = ja.run(task, schedule, optax.sgd(1 / 1024), key=KEY, width=width)
+    assert history.params.dtype == jnp.bfloat16 and history.params.tolist() == [-1.0]
