@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time a name is import
     from .checkpoints import Checkpoint
     from .cluster import ClusterPlan
     from .comparison import Comparison, compare
+    from .doubts import DoubtWarning
     from .engine import History, Status, run
     from .fanout import spread
     from .methods import Method, Paper, cite, late, published
@@ -44,6 +45,7 @@ __all__ = [
     "ClusterPlan",
     "Comparison",
     "Decision",
+    "DoubtWarning",
     "Event",
     "History",
     "Job",
@@ -84,6 +86,7 @@ _HOMES = {
     "ClusterPlan": "cluster",
     "Comparison": "comparison",
     "Decision": "policies",
+    "DoubtWarning": "doubts",
     "Event": "policies",
     "History": "engine",
     "Job": "policies",

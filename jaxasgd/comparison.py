@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from .checkpoints import checkpoint as checkpoint_of
 from .checks import callback, real, shown, whole
+from .doubts import said_once
 from .engine import check_key, check_problem, prepare, run
 from .history import WORDS, Status
 from .methods import Method
@@ -112,20 +113,21 @@ def compare(
     waves = {name: best_waves(problem, schedules[name], method) for name, method in bound.items()}
     for name, method in bound.items():  # what is wrong with the last one is found before the first has run
         prepare(problem, plan(schedules[name], evaluate=evaluate, **waves[name]), method)
-    complete = True
+    complete, said = True, set[tuple[str, str]]()
     with bar(progress, total=len(methods) * len(seeds), unit="run") as show:
         for name, method, seed, schedule, one in members(bound, seeds, schedules, play, evaluate, waves):
-            history = run(
-                problem,
-                one,
-                method,
-                key=jax.random.fold_in(key, seed),
-                target_loss=target_loss,
-                target_gradient_norm=target_gradient_norm,
-                checkpoint=saved and saved.below(places[name], seed),
-                each=each and (lambda now, who={"method": name, "seed": seed}: each(who | now)),
-                progress=False,
-            )
+            with said_once(name, said):
+                history = run(
+                    problem,
+                    one,
+                    method,
+                    key=jax.random.fold_in(key, seed),
+                    target_loss=target_loss,
+                    target_gradient_norm=target_gradient_norm,
+                    checkpoint=saved and saved.below(places[name], seed),
+                    each=each and (lambda now, who={"method": name, "seed": seed}: each(who | now)),
+                    progress=False,
+                )
             if history.status == Status.STOPPED:
                 complete = False
                 break

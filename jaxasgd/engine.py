@@ -18,6 +18,7 @@ from .cells import AS_SENT
 from .cells import checked as cells_as
 from .checkpoints import checkpoint as checkpoint_of
 from .checks import callback, real, shown
+from .doubts import doubts_of, tell
 from .eager import eager_run, look_at, look_with_norm
 from .history import History, Status, judge
 from .methods.base import Method
@@ -86,6 +87,10 @@ def run(
         A `History`. A diverged run is a result: `status` says so, and `ended` at which update. So is one that was
         stopped: Ctrl-C ends an eager run at its next evaluation (a second one raises at once).
 
+    Warns:
+        DoubtWarning: an eager run ended with a finite loss, and the rate is above the largest stable one (problems
+            that know their `curvature`, rules linear in the gradients), or rounding hides what its last steps did.
+
     Raises:
         ValueError: before anything is compiled; it says the rule, the value received and the remedy.
 
@@ -132,7 +137,9 @@ def run(
             raise ValueError("a run saves and tells outside of jit and vmap only: leave checkpoint and each out.")
         return traced_run(parts, made, problem, key, consts, look, targets)
     how = {"checkpoint": checkpoint, "each": each, "stoppable": True}
-    return eager_run(parts, made, problem, key, consts, look, targets, progress, **how)
+    history = eager_run(parts, made, problem, key, consts, look, targets, progress, **how)
+    tell(doubts_of(problem, made, as_method(rule, made.num_workers), history))
+    return history
 
 
 def prepare(problem, made: Plan, rule, devices=None, cells=AS_SENT):

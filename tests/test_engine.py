@@ -104,6 +104,7 @@ def test_bit_equal_when_repeated():
     assert not np.array_equal(a.loss, c.loss)
 
 
+@pytest.mark.filterwarnings("ignore::jaxasgd.DoubtWarning")  # the last rate is too large on purpose
 def test_vmap_over_learning_rates_equals_the_loop(x64):
     problem, *_ = cases.PROBLEMS["linear, random"]()
     schedule = ja.simulate(ja.policies.asgd(), cases.CLOCKS["lognormal"](), num_updates=100, seed=0)

@@ -74,6 +74,10 @@ class Problem:
         told = self.kind.describe(self.data) if hasattr(self.kind, "describe") else {}
         return {"kind": type(self.kind).__name__, **told, "parameters": size, "shards": self.num_shards}
 
+    def curvature(self) -> float | None:
+        """L, the largest eigenvalue of the Hessian, where it is one number everywhere; else None."""
+        return self.kind.curvature(self.data) if hasattr(self.kind, "curvature") else None
+
     def loss(self, params: Any) -> jax.Array:
         """The whole objective f(params)."""
         return self.evaluate(params)["loss"]

@@ -42,9 +42,18 @@ class Quadratic:
     def describe(self, data):
         return {"matrix": self.matrix, "noise": float(data["noise"])} | ({"shared": True} if self.shared else {})
 
+    def curvature(self, data):
+        size = data["mean"].shape[0]
+        return float(np.max(data["spectrum"])) if self.matrix == "diagonal" else steepest(size)
+
     def evaluate(self, data, params):
         z = params - data["mean"]
         return {"loss": jnp.vdot(z, self.apply(data, z)) / 2}
+
+
+def steepest(dim) -> float:
+    """The largest eigenvalue of tridiag(-1, 2, -1) / 4."""
+    return float(np.sin(np.pi * dim / (2 * (dim + 1))) ** 2)
 
 
 def quadratic(
