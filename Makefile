@@ -14,7 +14,7 @@ PYTHON ?= $(firstword $(foreach p,python3.14 python3.13 python3.12 python3.11 py
 	$(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $(p))))
 export JAXASGD_DATA ?= $(wildcard $(CURDIR)/../shared/data)
 BIN := $(VENV)/bin
-PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal -q
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal -q --durations=10
 
 .PHONY: demo check test test-all results gallery page notebook docs clean
 
@@ -54,6 +54,7 @@ results: $(VENV)/demo.done
 	$(BIN)/python experiments/diloco.py --tune --out results/diloco
 	$(BIN)/python experiments/pipeline.py --tune --out results/pipeline
 	$(BIN)/python experiments/building.py --out results/building
+	$(BIN)/python experiments/imports.py --out results/imports
 	$(BIN)/python experiments/hosts.py --out results/bench
 	$(BIN)/python experiments/bench_sweeps.py --out results/bench
 	$(BIN)/python experiments/bench_model.py

@@ -26,6 +26,8 @@ def named_tuples():
 
 def main(folder):
     warnings.simplefilter("error")
+    for name in jaxasgd.__all__:  # imports its module
+        getattr(jaxasgd, name)
     for kind in named_tuples():
         kind.__new__.__annotations__ = typing.get_type_hints(kind)
         kind.__new__.__doc__ = ""

@@ -114,6 +114,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+        if _HOMES[name] == "planning":  # JAX knows a Plan before the first run: vmap and jit take it
+            importlib.import_module(".program", __name__)
     elif name in __all__:
         value = importlib.import_module(f".{name}", __name__)
     else:

@@ -7,9 +7,11 @@ import difflib
 import inspect
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 from . import listing
+from .checks import writable
 
 # What each problem is, and the options it takes with their defaults.
 DATA = {"batch_size": 32, "shards": "none", "alpha": None}
@@ -33,6 +35,7 @@ LAWS = {
     "pareto": {"mean": 1.0, "minimum": None, "tail_index": 1.5},
 }
 SECONDS = ("mean", "minimum", "shift", "low", "high")  # what --spread multiplies
+LARGEST = 2**31 - 1  # of a number of things
 
 
 def choose(what, name, names, listed=None):
@@ -47,6 +50,45 @@ def choose(what, name, names, listed=None):
 def positive(flag, number):
     if number is not None and not 0 < number < math.inf:
         raise ValueError(f"--{flag} is a finite number above 0; got {number}: give --{flag} 10, for example.")
+
+
+def count(flag, number, least=1, most=LARGEST):
+    """A number of things."""
+    if number is not None and not least <= number <= most:
+        span = f"{least} or more" if number < least else f"at most {most}"
+        raise ValueError(f"--{flag} is a whole number, {span}; got {number}: give --{flag} {least + 4}, for example.")
+
+
+def once(words):
+    """Every option once: of two, one would be forgotten."""
+    given = [word.partition("=")[0] for word in words if word.startswith("--")]
+    twice = next((flag for flag in given if given.count(flag) > 1), None)
+    if twice:
+        several = "; several values stand behind it, with spaces between them" if twice == "--methods" else ""
+        raise ValueError(
+            f"an option is given once; got {twice} {given.count(twice)} times: leave all but one out{several}."
+        )
+
+
+def new_folder(folder, overwrite) -> Path:
+    """A folder that can be written and is empty, or may be overwritten."""
+    folder = Path(folder)
+    held = sorted(path.name for path in folder.iterdir() if path.name[0] != ".") if folder.is_dir() else []
+    if held and not overwrite:
+        told = f"{str(folder)!r} holds {'results' if 'spec.json' in held else 'files'} already ({held[0]})"
+        raise ValueError(f"{told}; name another folder with --out, or give --overwrite.")
+    return writable("a results folder", folder)
+
+
+def new_file(path, overwrite) -> Path:
+    """A file that can be written and is not there, or may be overwritten."""
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"--out is a file; {str(path)!r} is a folder: name a file in it.")
+    if path.exists() and not overwrite:
+        raise ValueError(f"{str(path)!r} is there already; name another file with --out, or give --overwrite.")
+    writable("a folder for a file", path.parent)
+    return path
 
 
 def flags(names) -> str:
@@ -71,6 +113,11 @@ def build_times(ja, said):
     if law == "pareto":
         values["alpha"] = values.pop("tail_index")
         values["mean"] = said.mean if said.minimum is not None else values["mean"]
+    if law == "pareto" and said.tail_index is not None:
+        least = 1 if said.minimum is None else 0
+        if not least < said.tail_index < math.inf:
+            rule = f"--tail-index is a finite number above {least}" + " (above 0 with --minimum)" * least
+            raise ValueError(f"{rule}; got {said.tail_index}: give --tail-index 1.5, for example.")
     positive("spread", said.spread)
     positive("slowest", said.slowest)
     factors = np.linspace(1, said.spread or 1, said.workers)
@@ -83,6 +130,10 @@ def build_problem(ja, said, num_workers):
     """The problem, and its numbers for the spec."""
     name = choose("--problem", said.problem, PROBLEMS)
     options = fill(f"--problem {name}", PROBLEMS[name][1], said, "problem")
+    for option in ("dim", "batch_size"):
+        count(option.replace("_", "-"), options.get(option))
+    for width in options.get("hidden", ()):
+        count("hidden", width)
     numbers = {"name": name, **options}
     if "shards" not in options:
         return getattr(ja.problems, name)(**options), numbers
@@ -127,6 +178,10 @@ def build_methods(ja, said):
         )
     known = listing.public(ja.methods)
     names = [text.partition(":")[0] for text in said.methods]
+    rate = said.learning_rate
+    if rate is not None and not 0 <= rate < math.inf:
+        rule = "--learning-rate is a finite number, 0 or more"
+        raise ValueError(f"{rule}; got {rate}: give --learning-rate 0.1, for example.")
     methods, told = {}, {}
     for text, name in zip(said.methods, names, strict=True):
         choose("a method", name, known, "those that 'jaxasgd list methods' shows")

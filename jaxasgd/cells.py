@@ -88,7 +88,7 @@ def checked(dtype, memory, device) -> Cells:
         dtype = dtype.name
     if memory is not None:
         kinds = [found.kind for found in device.addressable_memories()]
-        if memory != "pinned_host" or memory not in kinds:
+        if not isinstance(memory, str) or memory != "pinned_host" or memory not in kinds:
             raise ValueError(
                 f'cell_memory is "pinned_host", where the device has it, or None for its own; got {shown(memory)}, and '
                 f"{device} has {kinds}."

@@ -18,11 +18,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .checks import real, shown, whole, writable
+from .checks import real, shown, unsaved, whole, writable
 from .planning import ARRAYS, STATIC
 from .results import environment
 
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+GO_ON = "what was saved before is still there; make room, and the same call goes on from it"
 
 
 @dataclass(frozen=True)
@@ -132,14 +133,14 @@ def refuse(where: Checkpoint, own, theirs) -> None:
 
 def made_folder(where: Checkpoint, mine) -> Path:
     """The folder, made; raises where it can't be written or holds what is not `mine(name)`."""
-    folder = Path(where.folder).absolute()
-    strange = sorted(path.name for path in folder.iterdir() if not mine(path.name)) if folder.is_dir() else []
+    folder = writable("a folder of checkpoints", Path(where.folder).absolute())
+    strange = sorted(path.name for path in folder.iterdir() if not mine(path.name))
     if strange:
         raise ValueError(
             f"a folder of checkpoints holds nothing else; {str(where.folder)!r} has {shown(strange[0])}: choose "
             "another folder."
         )
-    return writable("a folder of checkpoints", folder)
+    return folder
 
 
 # ------------------------------------------------------------------- saving and loading
@@ -169,10 +170,7 @@ class Keeper:
             self.manager.save(e, args=args, force=True)
             self.manager.wait_until_finished()
         except (OSError, ValueError) as error:
-            told = f"a checkpoint could not be saved in {str(self.where.folder)!r}: {error}."
-            raise OSError(
-                f"{told} What was saved before is still there: make room, and the same call goes on."
-            ) from error
+            raise unsaved("a checkpoint", self.where.folder, error, GO_ON) from None
         self.latest = time.monotonic()
 
     def restored(self, carry):
@@ -248,5 +246,10 @@ def orbax():
         import orbax.checkpoint as ocp
     except ImportError as error:
         raise ImportError('checkpoints need Orbax: pip install "jaxasgd[checkpoint]"') from error
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    logging.getLogger("absl").addFilter(of_others)
     return ocp
+
+
+def of_others(record) -> bool:
+    """Whether a record of the log is not Orbax's: what goes wrong there is raised, and told once."""
+    return "orbax" not in record.pathname

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 import operator
+import os
+import re
 import reprlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 
@@ -33,8 +37,8 @@ def whole(name, value, least=0, most=None, hint="") -> int:
 
 def real(name, value, least=-math.inf, unit="", hint="") -> float:
     """A finite number, at least `least`."""
-    number = np.asarray(value)
-    if number.dtype.kind not in "iuf" or number.ndim or not np.isfinite(number) or number < least:
+    number = known(value)
+    if number is None or number.ndim or not np.isfinite(number) or number < least:
         span = "" if least == -math.inf else f", {least:g} or more"
         raise ValueError(f"{name} is a finite number{unit}{span}{hint}; got {shown(value)}.")
     return float(number)
@@ -47,6 +51,19 @@ def known(value):
         return array.astype(np.float64) if array.dtype.kind in "iufV" else np.empty((0, 0), object)  # V: bfloat16
     except (TypeError, ValueError) as error:
         return None if type(error).__name__ == "TracerArrayConversionError" else np.empty((0, 0), object)
+
+
+def many(value) -> TypeGuard[Sequence]:
+    """Whether this is a sequence of entries: no single value, string or mapping."""
+    return hasattr(value, "__len__") and not isinstance(value, (str, bytes, Mapping)) and getattr(value, "ndim", 1) > 0
+
+
+def array(name, value, says) -> np.ndarray:
+    """Numbers as a new array of float64."""
+    told = known(value)
+    if told is None or told.dtype == object:
+        raise ValueError(f"{name} holds {says}; got {shown(value)}.")
+    return told
 
 
 def scalar(name, value, says="a finite number", fits=math.isfinite):
@@ -78,7 +95,7 @@ def word(name, value, *words) -> str:
 
 def writable(what: str, folder: str | Path) -> Path:
     """The folder, made, once a file could be written in it."""
-    folder = Path(folder)
+    folder = path("folder", folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".writable"
@@ -90,11 +107,23 @@ def writable(what: str, folder: str | Path) -> Path:
     return folder
 
 
-def callback(name, value, takes):
-    """A function, or None."""
-    if value is not None and not callable(value):
+def unsaved(what: str, folder, error, remedy: str) -> OSError:
+    """To be raised: what could not be saved, where, why, and what to do about it."""
+    number = re.search(r"os_error_code='(\d+)'", str(error))  # tensorstore's, at the end of a page of settings
+    why = os.strerror(int(number[1])) if number else getattr(error, "strerror", None) or shown(str(error))
+    return OSError(f"{what} could not be saved in {str(folder)!r} ({why}): {remedy}.")
+
+
+def function(name, value, takes):
+    """A function."""
+    if not callable(value):
         raise ValueError(f"{name} is a function of {takes}; got {shown(value)}.")
     return value
+
+
+def callback(name, value, takes):
+    """A function, or None."""
+    return None if value is None else function(name, value, takes)
 
 
 def flag(name, value) -> bool:
@@ -102,6 +131,18 @@ def flag(name, value) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise ValueError(f"{name} is True or False; got {shown(value)}.")
     return bool(value)
+
+
+def path(name, value) -> Path:
+    """Where a file or a folder is."""
+    if not isinstance(value, (str, os.PathLike)) or not isinstance(os.fspath(value), str):
+        raise ValueError(f"{name} says where a file or folder is, a string or a pathlib.Path; got {shown(value)}.")
+    return Path(value)
+
+
+def string(name, value) -> str:
+    """A string."""
+    return kind(name, value, str, "a string")
 
 
 def transformation(what, rule):

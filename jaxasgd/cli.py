@@ -12,7 +12,19 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from . import listing
-from .building import PROBLEMS, build_methods, build_problem, build_times, choose, flags, positive
+from .building import (
+    PROBLEMS,
+    build_methods,
+    build_problem,
+    build_times,
+    choose,
+    count,
+    flags,
+    new_file,
+    new_folder,
+    once,
+    positive,
+)
 
 
 def main(argv=None) -> int:
@@ -26,8 +38,14 @@ def main(argv=None) -> int:
     except BrokenPipeError:  # the reader had enough: jaxasgd list | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except MemoryError as error:
+        print(f"jaxasgd: this machine has too little memory ({error}): ask for less.", file=sys.stderr)
+        return 2
     except (ValueError, OSError, ImportError) as error:
-        print("jaxasgd:", " ".join(str(error).split()), file=sys.stderr)
+        told = str(error)
+        if isinstance(error, OSError) and error.strerror and error.filename:
+            told = f"{str(error.filename)!r}: {error.strerror}"
+        print("jaxasgd:", " ".join(told.split()), file=sys.stderr)
         return 2
 
 
@@ -53,6 +71,7 @@ def dispatch(argv) -> int:
     commands |= {Report: reporting.publish}
     commands |= {Reproduce: reproduction.reproduce, Doctor: doctor.examine}
     examples = {"compare": EXAMPLES, "plan": PLAN_EXAMPLES, "record": RECORD_EXAMPLES}
+    once(argv)
     try:
         said = tyro.extras.subcommand_cli_from_dict(
             {command.__name__.lower(): command for command in commands},
@@ -80,9 +99,9 @@ def compare(said, argv):
 
     run, out = said.run, said.output
     methods, arguments = build_methods(ja, run)
-    for flag, number in (("workers", said.clock.workers), ("updates", run.updates), ("seeds", run.seeds)):
-        if number is not None and number < 1:
-            raise ValueError(f"--{flag} is a whole number, 1 or more; got {number}: give --{flag} 5, for example.")
+    for flag, number in (("workers", said.clock.workers), ("updates", run.updates)):
+        count(flag, number)
+    count("seeds", run.seeds, most=10**6)
     if (run.until is None) == (run.updates is None):
         got = "neither" if run.until is None else "both"
         raise ValueError(f"a run ends at --until SECONDS or at --updates N; got {got}: give --until 200, for example.")
@@ -92,21 +111,35 @@ def compare(said, argv):
         ja.simulate(method, times, num_updates=0)  # a method that does not suit the workers says so now
     problem, numbers = build_problem(ja, said.problem, times.num_workers)
     folder = out.out or Path("results", f"{said.problem.problem}-{said.clock.times}-{times.num_workers}")
-    make_folder(folder, "spec.json", out.overwrite)
+    new_folder(folder, out.overwrite)
 
     say = (lambda text: None) if out.quiet else print
     ends = {"until": run.until, "num_updates": run.updates}
-    table = ja.compare(problem, times, methods, **ends, seeds=run.seeds, progress=False if out.quiet else None)
+    board = watched(folder / "tensorboard", out.tensorboard)
+    if board is not None:
+        say(f"watch    tensorboard --logdir {shlex.quote(str(board.folder))}\n")
+    progress = False if out.quiet else None
+    table = ja.compare(problem, times, methods, **ends, seeds=run.seeds, each=board, progress=progress)
     info = {name: table.spec["methods"][name] | arguments[name] for name in methods}
     command = command_line(argv, said.problem.data, out.out)
     table = replace(table, spec=table.spec | {"problem": numbers, "methods": info, "command": command})
-    table.save(folder, overwrite=out.overwrite)
-    say(f"{table}\n\nresults  {folder}")
+    say(f"{table}\n")  # first: whatever happens to the files, the numbers were not for nothing
+    table.save(folder, overwrite=True)
+    say(f"results  {folder}")
     if find_spec("matplotlib"):
         say(f"figure   {draw_overview(ja.results.load(folder), folder / 'overview.svg')}")
         say(f"again    jaxasgd plot {shlex.quote(str(folder))}")
     else:
         say('figure   none; it needs matplotlib: pip install "jaxasgd[plot]"')
+
+
+def watched(folder, wanted):
+    """What writes TensorBoard's files into the folder, if it is wanted; those of an earlier comparison are deleted."""
+    from .events import TensorBoard, clear
+
+    board = TensorBoard(folder) if wanted else None
+    clear(folder)
+    return board
 
 
 def advise(said, argv):
@@ -121,28 +154,18 @@ def advise(said, argv):
         got = said.noise_to_signal
         raise ValueError(f"--noise-to-signal is a finite number, 0 or more; got {got}: give --noise-to-signal 20, say.")
     positive("sync-updates", said.sync_updates)
-    if said.seeds < 2:
-        raise ValueError(f"--seeds is a whole number, 2 or more; got {said.seeds}: give --seeds 5, for example.")
+    count("seeds", said.seeds, 2, most=10**6)
     steps = measured(said.step_times)
     folder = said.out or Path("results", f"plan-{said.step_times.name.partition('.')[0]}")
-    make_folder(folder, "plan.json", said.overwrite)
+    new_folder(folder, said.overwrite)
     numbers = {"sync_updates": said.sync_updates, "seeds": said.seeds}
     plan = plan_cluster(steps, said.noise_to_signal, **numbers, progress=False if said.quiet else None)
     told = {"step_times": said.step_times.name, "command": command_line(argv, said.step_times, said.out)}
-    replace(plan, spec=plan.spec | told).save(folder, overwrite=said.overwrite)
+    replace(plan, spec=plan.spec | told).save(folder, overwrite=True)
     if not said.quiet:
         print(f"{plan}\n\nresults  {folder}")
         none = 'none; it needs matplotlib: pip install "jaxasgd[plot]"'
         print(f"figure   {folder / 'plan.svg' if find_spec('matplotlib') else none}")
-
-
-def make_folder(folder, holds, overwrite):
-    """A folder that can be written and holds no results yet, or may be overwritten."""
-    from .results import prepare
-
-    if (folder / holds).exists() and not overwrite:
-        raise ValueError(f"{str(folder)!r} holds results already; name another folder with --out, or give --overwrite.")
-    prepare(folder, overwrite=overwrite)
 
 
 def command_line(argv, data, out) -> str:
@@ -156,10 +179,12 @@ def command_line(argv, data, out) -> str:
 
 
 def draw(said):
-    """A picture of a results folder."""
+    """A picture of a results folder; one in the folder is drawn again, a file elsewhere is not lost."""
     from . import plot, results
 
     table = results.load(said.folder)
+    if said.out is not None:
+        new_file(said.out, said.overwrite)
     if said.against is None and said.of is None:
         path = draw_overview(table, said.out or said.folder / "overview.svg")
     else:

@@ -200,22 +200,20 @@ class ClusterPlan:
         """Write plan.csv (the rows), plan.json (what made them, the advice), README.md, and plan.svg with matplotlib.
 
         Raises:
-            ValueError: where the folder holds a plan already (`overwrite=True` replaces it) or can't be written.
+            ValueError: where the folder holds results already (`overwrite=True` replaces it) or can't be written.
         """
         from .results import prepare
 
-        folder = Path(folder)
-        if (folder / "plan.json").exists() and not overwrite:
-            raise ValueError(f"{str(folder)!r} holds a plan already; choose another folder, or overwrite=True.")
-        prepare(folder, overwrite=overwrite)
-        with open(folder / "plan.csv", "w", newline="") as file:
+        folder = prepare(folder, overwrite=overwrite, also=("README.md", "plan.svg"))
+        (folder / "plan.json").unlink(missing_ok=True)
+        with open(folder / "plan.csv", "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow([*Row._fields, "time", "ratio", "advised"])
             writer.writerows([*row, row.time, row.time / self.reference, row is self.best] for row in self.rows)
         spec: dict[str, Any] = {"noise_to_signal": self.noise_to_signal, "sync_updates": self.sync_updates}
         spec |= {"num_workers": self.num_workers, **self.spec, "advice": self.sentence, "call": self.best.call}
         spec |= {name: plain(getattr(self, name)) for name in ("mean", "spread", "rounds")}
-        (folder / "plan.json").write_text(json.dumps(spec, indent=2) + "\n")
+        spec |= {"lines": len(self.rows), "format": 1}
         picture = ""
         if find_spec("matplotlib"):
             from .figures import save
@@ -223,7 +221,9 @@ class ClusterPlan:
             save(self.plot(), folder / "plan.svg")
             picture = "![plan](plan.svg)\n\n"
         page = f"# Plan for a cluster\n\n**{self.sentence}**\n\nIn code: `{self.best.call}`.\n\n"
-        (folder / "README.md").write_text(f"{page}{picture}```\n{self.table()}\n```\n\n{ABOUT}\n")
+        text = f"{page}{picture}```\n{self.table()}\n```\n\n{ABOUT}\n"
+        (folder / "README.md").write_text(text, encoding="utf-8")
+        (folder / "plan.json").write_text(json.dumps(spec, indent=2) + "\n", encoding="utf-8")
         return folder
 
 

@@ -18,7 +18,7 @@ from .engine import check_key, check_problem, prepare, run
 from .history import WORDS, Status
 from .methods import Method
 from .planning import align, plan
-from .progress import bar
+from .progress import bar_of_runs
 from .results import AXES, Comparison, Run, environment, folder_names
 from .simulation import check_times, simulate
 from .widths import best_waves
@@ -80,7 +80,7 @@ def compare(
         >>> bool(table.final("async").mean() < table.final("sync").mean())
         True
     """
-    if not methods or not isinstance(methods, Mapping):
+    if not isinstance(methods, Mapping) or not methods:
         raise ValueError(f"methods is a non-empty mapping, name -> ja.Method; got {shown(methods)}.")
     for name, method in methods.items():
         if not isinstance(name, str):
@@ -96,6 +96,8 @@ def compare(
         raise ValueError("a comparison ends somewhere: give until= in seconds, or num_updates=.")
     if until is not None:
         real("until", until, 0, " of seconds")
+    if num_updates is not None:
+        num_updates = whole("num_updates", num_updates)
     whole("points", points, 1, hint=": looks at each run")
     key = jax.random.key(0) if key is None else key
     check_key(key)
@@ -114,8 +116,16 @@ def compare(
     for name, method in bound.items():  # what is wrong with the last one is found before the first has run
         prepare(problem, plan(schedules[name], evaluate=evaluate, **waves[name]), method)
     complete, said = True, set[tuple[str, str]]()
-    with bar(progress, total=len(methods) * len(seeds), unit="run") as show:
+    total = len(seeds) * sum(schedule.num_updates for schedule in schedules.values())
+    with bar_of_runs(progress, len(methods) * len(seeds), total) as bars:
         for name, method, seed, schedule, one in members(bound, seeds, schedules, play, evaluate, waves):
+            bars.total += schedule.num_updates - schedules[name].num_updates
+
+            def told(now, name=name, seed=seed):
+                bars.tell((name, seed), name, now)
+                if each is not None:
+                    each({"method": name, "seed": seed} | now)
+
             with said_once(name, said):
                 history = run(
                     problem,
@@ -125,7 +135,7 @@ def compare(
                     target_loss=target_loss,
                     target_gradient_norm=target_gradient_norm,
                     checkpoint=saved and saved.below(places[name], seed),
-                    each=each and (lambda now, who={"method": name, "seed": seed}: each(who | now)),
+                    each=told,
                     progress=False,
                 )
             if history.status == Status.STOPPED:
@@ -134,7 +144,8 @@ def compare(
             columns = {axis: getattr(history, axis) for axis in AXES} | {"loss": history.loss} | history.metrics
             status = WORDS[Status(int(history.status))]
             runs.append(Run(name, seed, status, int(history.ended), columns, schedule.summary()))
-            show(len(runs))
+            bars.end((name, seed), schedule.num_updates)
+            bars.picture(name, {"time": history.time[-1], "loss": history.loss[-1]})
     if not runs:
         raise KeyboardInterrupt
     spec = {

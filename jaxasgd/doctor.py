@@ -17,6 +17,7 @@ EXTRAS = {  # extra: what it is for, and a module of it
     "checkpoint": ("runs that go on after a kill", ("orbax.checkpoint",)),
     "report": ("results as an HTML page", ("jinja2", "markdown_it")),
     "pandas": ("data frames", ("pandas",)),
+    "tensorboard": ("runs in TensorBoard", ("tensorboardX",)),
     "ray": ("workers in processes of their own", ("ray",)),
 }
 CORE = ("jaxasgd", "jax", "jaxlib", "optax", "numpy")

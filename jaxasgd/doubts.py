@@ -72,8 +72,8 @@ def frozen(history) -> str | None:
     size = np.spacing(np.abs(loss[-1]))
     return (
         f"the loss is {loss[-1]:.6g}, to the bit, at all of the last {same} evaluations (updates "
-        f"{history.update[-same]} to {history.update[-1]}): {loss.dtype} does not resolve the steps, or the run has "
-        f"converged as far as {loss.dtype} goes. Differences of about {size:.1g} are rounding"
+        f"{history.update[-same]} to {history.update[-1]}): {loss.dtype} does not resolve the steps (or they are 0), or the "
+        f"run has converged as far as {loss.dtype} goes. Differences of about {size:.1g} are rounding"
         + (': jax.config.update("jax_enable_x64", True) resolves more.' if loss.dtype != np.float64 else ".")
     )
 
@@ -137,37 +137,38 @@ def growth(rows, curvature, response) -> float:
     return max(map(abs, x[-max(len(x) // 10, 1) :]))
 
 
+PROBE = [1.0, 0.0, 0.0, -2.0, 3.0, 1.0, 1.0]
+
+
 def response_of(rule) -> Response | None:
     """What a rule makes of a gradient of 1 and then zeros; None if that does not tell what it makes of others.
 
-    It does where updates are linear in the gradients, whatever the parameters and the delay, and always the same; a
+    It does where updates are linear in the gradients, whatever the parameters and the delays, and always the same; a
     state that counts (a learning rate that changes, Adam) is taken to say that they are not.
     """
-    rule, zero = optax.with_extra_args_support(rule), jnp.zeros(())
+    rule = optax.with_extra_args_support(rule)
     try:
-        state = rule.init(zero)
+        state = rule.init(jnp.zeros(()))
         if any(not jnp.issubdtype(jnp.result_type(leaf), jnp.floating) for leaf in jax.tree.leaves(state)):
             return None
-        taps = answers(rule, state, [1.0, 0.0, 0.0, 0.0])
-        decay = taps[2] / taps[1] if taps[1] else 0.0
-        others = [
-            answers(rule, state, [-2.0, 0.0]),
-            answers(rule, state, [1.0], 1.0),
-            answers(rule, state, [1.0], delay=9),
-        ]
+        found = [answers(rule, state, *how) for how in ((0.0, 0), (1.0, 0), (0.0, 3))]
     except Exception:  # a rule of any kind, for other parameters, or one that asks for more
         return None
-    expected = [[-2 * tap for tap in taps[:2]], taps[:1], taps[:1]]
-    told = [taps[3]] + [tap for other in others for tap in other]
-    alike = np.allclose(told, [decay * taps[2]] + [tap for other in expected for tap in other], rtol=1e-4, atol=0)
-    return Response(-taps[0], -taps[1], decay) if alike else None
+    first, after, later = (-update for update in found[0][:3])
+    response = Response(first, after, later / after if after else 0.0)
+    past, expected = 0.0, []
+    for g in PROBE:
+        expected.append(-(response.first * g + response.after * past))
+        past = response.decay * past + g
+    alike = np.allclose(found, expected, rtol=1e-4, atol=1e-5 * abs(first))
+    return response if alike else None
 
 
-def answers(rule, state, gradients, params=0.0, delay=0) -> list[float]:
-    """The updates that a rule makes of these gradients, one after the other."""
+def answers(rule, state, params, delay) -> list[float]:
+    """The updates that a rule makes of the probe, one gradient after the other."""
     extras: dict[str, Any] = {"delay": jnp.asarray(delay), "weight": jnp.ones(()), "step": jnp.asarray(True)}
     updates = []
-    for g in gradients:
+    for g in PROBE:
         update, state = rule.update(jnp.asarray(g), state, jnp.asarray(params), **extras)
         updates.append(float(update))
     return updates

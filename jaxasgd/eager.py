@@ -59,6 +59,7 @@ def eager_run(
         if keep and (found := keep.restored(carry)):
             e, carry, looks = found
             status = ended(looks[-1], targets)
+        before = int(clock["update"][e]) if e >= 0 else 0
         while e + 1 < number and status == Status.OK:
             e += 1
             for begin in range(bounds[e - 1], bounds[e], made.block) if e else ():
@@ -67,7 +68,8 @@ def eager_run(
                 carry = program.compiled_block(parts, lean, problem, consts, carry, samples, begin, some)
             seen = compiled_look(look, problem, carry.cells, cells[e], carry.params)
             looks.append({name: np.asarray(value) for name, value in seen.items()})
-            show(int(clock["update"][e]), time=float(clock["time"][e]), loss=float(looks[-1]["loss"]))
+            told = {"time": float(clock["time"][e]), "loss": float(looks[-1]["loss"])}
+            show(int(clock["update"][e]), skipped=before, **told)
             if each is not None:
                 now = {name: column[e] for name, column in clock.items()} | looks[-1]
                 each({name: value.item() for name, value in now.items()})

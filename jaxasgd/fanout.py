@@ -28,6 +28,7 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from .checks import flag, function, word
 from .processes import AXIS, agree, check_traced, lift, lower, mesh_of, own_devices, packed_mean
 
 __all__ = ["share", "spread", "value_and_grad"]
@@ -75,8 +76,9 @@ def value_and_grad(
         True
     """
     devices = _devices(devices, "value_and_grad")
-    if how not in ("pmap", "shard_map"):
-        raise ValueError(f'fanout.value_and_grad: how is "pmap" or "shard_map"; got {how!r}.')
+    function("fanout.value_and_grad: loss", loss, "(params, shard)")
+    word("fanout.value_and_grad: how", how, "pmap", "shard_map")
+    flag("fanout.value_and_grad: has_aux", has_aux)
     mesh, own = mesh_of(devices), mesh_of(own_devices(devices, "value_and_grad"))
     several = own.size < mesh.size
     agreed: list = []
@@ -171,6 +173,7 @@ def share(tree: Any, devices: Sequence[jax.Device] | None = None, *, whole: bool
         (5, 3)
     """
     devices = _devices(devices, "share")
+    flag("fanout.share: whole", whole)
     mesh, own = mesh_of(devices), mesh_of(own_devices(devices, "share"))
     spec = P() if whole else P(AXIS)
     tree = lower(tree, own, spec)
@@ -216,8 +219,9 @@ def spread(
         (3,)
     """
     devices = own_devices(_devices(devices, "spread"), "spread")
+    function("fanout.spread: fn", fn, "one member of the sweep")
     axes_given = tuple(in_axes) if isinstance(in_axes, (tuple, list)) else (in_axes,)
-    bad = [axis for axis in axes_given if axis is not None and (axis != 0 or not isinstance(axis, int))]
+    bad = [axis for axis in axes_given if not (axis is None or (type(axis) is int and axis == 0))]
     if bad or 0 not in axes_given:
         raise ValueError(
             f"fanout.spread: in_axes has 0 (mapped) or None (whole) for each argument, and at least one 0; "

@@ -8,6 +8,8 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
+from .checks import path as path_of
+from .checks import shown
 from .colours import DASHES, GREY, INK, PALETTE, looks
 
 __all__ = ["DASHES", "GREY", "INK", "PALETTE", "STYLE", "looks", "pyplot", "save"]
@@ -52,10 +54,18 @@ def pyplot():
     return plt
 
 
+def check_axes(ax):
+    """An Axes of matplotlib."""
+    if not hasattr(ax, "spines"):
+        raise ValueError(f"ax is an Axes of matplotlib, plt.subplots()[1], or None; got {shown(ax)}.")
+
+
 @contextmanager
 def panel(ax=None, size=(3.4, 2.4)):
     """Inside, the style holds and there is an Axes: `ax`, or that of a new figure of `size` inches."""
     plt = pyplot()
+    if ax is not None:
+        check_axes(ax)
     with plt.rc_context(STYLE):
         drawn = plt.subplots(figsize=size, layout="constrained")[1] if ax is None else ax
         tidy(drawn)
@@ -134,10 +144,12 @@ def save(figure: Any, path: str | Path) -> Path:
         >>> plot.save(plot.timeline(schedule), tempfile.mkdtemp() + "/timeline.svg").name
         'timeline.svg'
     """
-    plt, path = pyplot(), Path(path)
+    plt, path = pyplot(), path_of("path", path)
     if path.suffix.lower() not in FORMATS:
         raise ValueError(f"a figure is saved as one of {list(FORMATS)}; got {path.name!r}: change the extension.")
-    figure = figure.figure
+    figure = getattr(figure, "figure", None)
+    if not hasattr(figure, "savefig"):
+        raise ValueError("figure is a Figure or an Axes of matplotlib, as ja.plot makes them: nothing else is saved.")
     path.parent.mkdir(parents=True, exist_ok=True)
     with plt.rc_context(STYLE | {"svg.hashsalt": "jaxasgd", "svg.fonttype": "path"}):
         for below in (1.5, 2.2):  # areas become pixels, then lines, until the file is small

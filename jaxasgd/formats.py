@@ -88,7 +88,7 @@ def load(path, make=Schedule) -> Schedule:
     try:
         return make(**(read_npz(path) if path.suffix == ".npz" else read_csv(path, firsts)))
     except Exception as error:  # whatever a foreign file leads to
-        told = str(error) or type(error).__name__
+        told = getattr(error, "strerror", None) or str(error) or type(error).__name__
         where = re.match(r"((?:unfinished )?row) (\d+): ", told)
         if where and firsts:
             told = f"line {firsts[where[1]] + int(where[2])}, {told}"

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .figures import GREY, INK, PALETTE, SMALL, STYLE, legend, nice, numbers, pyplot, tidy
+from .checks import known, word
+from .figures import GREY, INK, PALETTE, SMALL, STYLE, check_axes, legend, nice, numbers, pyplot, tidy
 from .histograms import equal, stretch
 from .schedule import Schedule
 
@@ -56,12 +57,13 @@ def staleness(schedule: Schedule, *, against: str = "time", times: Times | None 
     """
     if not isinstance(schedule, Schedule):
         raise ValueError(f"staleness is that of a ja.Schedule (ja.simulate makes one); got {schedule!r}.")
-    if against not in ("time", "update"):
-        raise ValueError(f'against is "time" or "update"; got {against!r}.')
+    word("against", against, "time", "update")
     law = None if times is None else means(times, schedule.num_workers)
     axes = [] if ax is None else list(np.ravel(np.array(ax, object)))
     if len(axes) > 2:
         raise ValueError(f"ax is one Axes (the run alone), or two (the run and the workers); got {len(axes)}.")
+    for one in axes:
+        check_axes(one)
     plt = pyplot()
     with plt.rc_context(STYLE):
         axes = axes or list(plt.subplots(2, figsize=(3.4, 4.3), layout="constrained")[1])
@@ -75,8 +77,8 @@ def staleness(schedule: Schedule, *, against: str = "time", times: Times | None 
 
 def means(times, number):
     """The workers' mean seconds, where they have one."""
-    mean = np.asarray(getattr(times, "mean", ()), float)
-    if mean.shape != (number,):
+    mean = known(getattr(times, "mean", None))
+    if mean is None or mean.shape != (number,):
         raise ValueError(
             f"times is the worker-time model (ja.times) of the schedule's {number} workers; got {times!r}."
         )

@@ -105,11 +105,13 @@ class OutputOptions:
 
     Args:
         out: Folder for the numbers (spec.json, history.csv, runs.csv, schedules) and the figure (overview.svg).
+        tensorboard: Write every evaluation, as it is made, into TensorBoard's event files in FOLDER/tensorboard.
         overwrite: Replace the results that the folder holds already.
         quiet: Print nothing but errors.
     """
 
     out: Annotated[Path | None, shown("FOLDER", "default: results/PROBLEM-LAW-WORKERS")] = None
+    tensorboard: Annotated[bool, shown(None)] = False
     overwrite: Annotated[bool, shown(None)] = False
     quiet: Annotated[bool, shown(None)] = False
 
@@ -278,12 +280,14 @@ class Plot:
         against: Horizontal axis: time (simulated seconds), update, or gradients (arrived so far).
         of: Vertical axis: loss, or what else the problem reports, accuracy for example.
         out: The picture, a .svg or a .png.
+        overwrite: Replace the file named by --out, if there is one.
     """
 
     folder: Annotated[Positional[Path], shown("FOLDER", "required")]
     against: Annotated[str | None, shown("AXIS", "default: time")] = None
     of: Annotated[str | None, shown("METRIC", "default: loss")] = None
     out: Annotated[Path | None, shown("FILE", "default: an .svg in the folder")] = None
+    overwrite: Annotated[bool, shown(None)] = False
 
 
 @dataclass

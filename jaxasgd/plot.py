@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from . import histograms, portrait
+from .checks import flag, scalar, shown, string, word
 from .figures import GREY, SMALL, STYLE, columns, legend, looks, numbers, panel, pyplot, save, tidy
 from .histograms import delays
 from .lateness import staleness
@@ -25,6 +26,19 @@ __all__ = ["comparison", "delays", "overview", "save", "staleness", "timeline"]
 AXIS = {"time": "Simulated seconds", "update": "Updates", "gradients": "Gradients arrived"}
 
 # ------------------------------------------------------------------- curves
+
+
+def check_table(table):
+    if not hasattr(table, "curves"):
+        raise ValueError(f"table is a ja.Comparison (ja.compare makes one); got {shown(table)}.")
+
+
+def listed(name, words) -> list[str]:
+    """One string, or several."""
+    words = [words] if isinstance(words, str) else words
+    if not isinstance(words, (list, tuple)) or not all(isinstance(one, str) for one in words):
+        raise ValueError(f"{name} is a name, or a list of names; got {shown(words)}.")
+    return list(words)
 
 
 class Average(NamedTuple):
@@ -81,6 +95,10 @@ def comparison(
         >>> figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()
         ('Simulated seconds', 'Loss')
     """
+    check_table(table)
+    word("against", against, *AXIS)
+    string("of", of)
+    log = log if log is None else flag("log", log)
     averages = {method: average(table, method, against, of, level) for method in table.methods}
     lines = sum(1 + len(with_count(method, one)) // 46 for method, one in averages.items())
     with panel(ax, (3.4, 2.2 + 0.13 * lines)) as drawn:
@@ -90,8 +108,7 @@ def comparison(
 
 
 def average(table, method, against, of, level) -> Average:
-    if not 0 < level < 1:
-        raise ValueError(f"level is a probability between 0 and 1, 0.95 for example; got {level!r}.")
+    scalar("level", level, "a probability between 0 and 1, 0.95 for example", lambda share: 0 < share < 1)
     runs = table.of(method)
     table.curves(method, of, against, [0.0])  # checks the names
     ends = [run.columns[against][-1] for run in runs]
@@ -223,9 +240,11 @@ def overview(
         >>> [axes.get_title(loc="left") for axes in figure.axes][3:6]
         ['Delays (triangles: means)', 'Workers: sync', 'Workers: async']
     """
-    of = (of,) if isinstance(of, str) else tuple(of)
+    check_table(table)
+    title = title if title is None else string("title", title)
+    of, timelines = listed("of", of), timelines if timelines is None else listed("timelines", timelines)
     names = [name for name in table.methods if name in table.schedules]
-    timelines = pair(table, names) if timelines is None else list(timelines)
+    timelines = pair(table, names) if timelines is None else timelines
     wrong = [name for name in timelines if name not in names]
     if wrong or len(timelines) > 2 or not of:
         raise ValueError(

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .checks import scalar, shown, whole
 from .figures import GREY, INK, SMALL, legend, nice, numbers, panel, tidy
 from .histograms import stretch
 from .schedule import QUEUED, UNFINISHED, Schedule
@@ -61,12 +62,12 @@ def timeline(
     """
     if not isinstance(schedule, Schedule):
         raise ValueError(f"a timeline shows a ja.Schedule (ja.simulate makes one); got {schedule!r}.")
-    if until is not None and not until > 0:
-        raise ValueError(f"until is a number of seconds above 0, or None; got {until!r}.")
-    if how not in (None, "bars", "image"):
-        raise ValueError(f'how is "bars" or "image", or None: what suits the number of workers; got {how!r}.')
-    if max_workers is not None and max_workers < 2:
-        raise ValueError(f"max_workers is a number of rows, 2 or more; got {max_workers!r}.")
+    if until is not None:
+        scalar("until", until, "a number of seconds above 0, or None", lambda number: 0 < number < np.inf)
+    if not (how is None or (isinstance(how, str) and how in ("bars", "image"))):
+        raise ValueError(f'how is "bars" or "image", or None: what suits the number of workers; got {shown(how)}.')
+    if max_workers is not None:
+        max_workers = whole("max_workers", max_workers, 2, hint=" rows")
     image = how == "image" or (how is None and max_workers is None and schedule.num_workers > MOST_BARS)
     workers = choose(schedule, max_workers or (MOST_ROWS if image else MOST_BARS), image)
     jobs = find_jobs(schedule, window(schedule) if until is None else until, workers)

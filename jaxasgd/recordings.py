@@ -10,10 +10,20 @@ from pathlib import Path
 
 import numpy as np
 
-from .building import PROBLEMS, build_methods, build_problem, choose, positive
-from .results import number, prepare
+from .building import PROBLEMS, build_methods, build_problem, choose, count, new_file, new_folder, positive
+from .reading import entry, is_number, is_whole
+from .results import number
 
 LINES = 10  # of the history that are printed
+LARGEST_SEED = 2**63 - 1
+TOLD = {  # of a recorded problem: what each option is
+    "name": ("a word", lambda value: isinstance(value, str)),
+    "shards": ("a word", lambda value: isinstance(value, str)),
+    "hidden": ("[width, ...]", lambda value: isinstance(value, list) and all(map(is_whole, value))),
+    **dict.fromkeys(("dim", "batch_size"), ("a whole number", is_whole)),
+    **dict.fromkeys(("condition", "noise"), ("a finite number", is_number)),
+    "alpha": ("a finite number, or null", lambda value: value is None or is_number(value)),
+}
 
 
 def record(said):
@@ -25,11 +35,13 @@ def record(said):
     run, out = said.run, said.output
     method = one_method(ja, run.method, run.learning_rate)
     positive("until", run.until)
-    if out.out.exists() and not out.overwrite:
-        raise ValueError(f"{str(out.out)!r} is there already; name another file with --out, or give --overwrite.")
+    count("workers", run.workers)
+    count("updates", run.updates)
+    count("seed", run.seed, 0, LARGEST_SEED)
     if not out.out.name.endswith((".npz", ".csv", ".csv.gz")):
         raise ValueError(f"a recording is a .npz, .csv or .csv.gz file; got {str(out.out)!r}: give --out recorded.npz.")
     problem, numbers = build_problem(ja, said.problem, run.workers)
+    new_file(out.out, out.overwrite)
     ends = {"num_updates": run.updates, "until": run.until, "num_workers": run.workers}
     slow = run.slow and (run.slow if len(run.slow) > 1 else run.slow[0])
     options = ends | {"slow": slow, "seed": run.seed, "progress": False if out.quiet else None}
@@ -57,7 +69,8 @@ def replay(said):
     import jaxasgd as ja
 
     recorded = ja.Schedule.load(said.recorded)
-    told = recorded.info.get("replay", {})
+    count("seed", said.seed, 0, LARGEST_SEED)
+    told = told_in(said.recorded.name, recorded.info)
     same = {"method": said.method is None, "problem": said.problem.problem is None, "seed": said.seed is None}
     text = said.method or told.get("method")
     rate = told.get("learning_rate") if said.learning_rate is None and same["method"] else said.learning_rate
@@ -67,9 +80,7 @@ def replay(said):
     problem, _ = build_problem(ja, problem_options(said.problem, told.get("problem")), recorded.num_workers)
     seed = told.get("seed", 0) if same["seed"] else said.seed
     if said.out is not None:
-        if (said.out / "history.csv").exists() and not said.overwrite:
-            raise ValueError(f"{str(said.out)!r} holds a history already; name another folder, or give --overwrite.")
-        prepare(said.out, overwrite=True)
+        new_folder(said.out, said.overwrite)
     history = ja.run(problem, recorded, method, key=jax.random.key(seed))
     columns = {name: getattr(history, name) for name in ("time", "update", "gradients", "loss")} | history.metrics
     print(table(columns))
@@ -81,6 +92,20 @@ def replay(said):
         print("parameters: those of the run, to the bit" if equal else "parameters: not those of the run to the bit")
     if said.out is not None:
         save(said.out, recorded, columns)
+
+
+def told_in(file, info) -> dict:
+    """What a recording says of its run: what is not there is not known; what is there is checked."""
+    told = entry(file, info, "replay", "{what: ...}, as 'jaxasgd record' wrote it", lambda v: isinstance(v, dict), {})
+    said = lambda name, rule, fits: entry(f"{file}, 'replay',", told, name, rule, fits, None)
+    said("method", "NAME:ARGUMENT=VALUE,...", lambda value: value is None or isinstance(value, str))
+    said("learning_rate", "a finite number, or null", lambda value: value is None or is_number(value, 0))
+    said("seed", "a whole number, 0 or more", lambda value: is_whole(value) and value <= LARGEST_SEED)
+    said("params", "a SHA-256 digest", lambda value: isinstance(value, str))
+    problem = said("problem", "{name: ..., option: value}", lambda value: isinstance(value, dict)) or {}
+    for option, (rule, fits) in TOLD.items():
+        entry(f"{file}, 'replay', 'problem',", problem, option, rule, fits, None)
+    return told
 
 
 def one_method(ja, text, learning_rate):
@@ -133,7 +158,7 @@ def save(folder: Path, recorded, columns):
     """history.csv and, with matplotlib, timeline.svg."""
     from . import plot
 
-    with open(folder / "history.csv", "w", newline="") as file:
+    with open(folder / "history.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows([number(value) for value in row] for row in zip(*columns.values(), strict=True))

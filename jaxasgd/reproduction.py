@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from .results import prepare
+from .building import choose, new_folder
 
 FIELDS = ("Claim", "Command", "Cost", "Expected")
 
@@ -62,7 +62,10 @@ def experiments() -> dict[str, Experiment]:
 
 def header(script: Path) -> Experiment | None:
     """What a script says at its top; None for one that is no experiment."""
-    text = ast.get_docstring(ast.parse(script.read_text())) or ""
+    try:
+        text = ast.get_docstring(ast.parse(script.read_bytes())) or ""
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(f"an experiment is a script in Python; {script.name} is none: {error}.") from error
     if not all(f"\n{field} " in text for field in FIELDS):
         return None
     told = {}
@@ -88,13 +91,8 @@ def reproduce(said):
     if said.name is None:
         print(f"{listed(found)}\n\nOne of them:  jaxasgd reproduce NAME")
         return
-    if said.name not in found:
-        raise ValueError(f"an experiment is one of {', '.join(found)}; got {said.name!r}.")
-    one = found[said.name]
-    out = (said.out or Path("reproduced", one.name)).absolute()
-    if out.is_dir() and any(out.iterdir()) and not said.overwrite:
-        raise ValueError(f"{str(out)!r} holds files already; name another folder with --out, or give --overwrite.")
-    prepare(out, overwrite=said.overwrite)
+    one = found[choose("an experiment", said.name, found)]
+    out = new_folder((said.out or Path("reproduced", one.name)).absolute(), said.overwrite)
     if not os.environ.get("JAXASGD_DATA"):
         print("JAXASGD_DATA names no folder with data: sets that are on every machine stand in for what is not found.")
     words = [*one.command, *(["--quick"] if said.quick else [])]
@@ -137,14 +135,19 @@ def beside(new: Path, old: Path) -> str:
 def told(new: Path, old: Path) -> str:
     if not new.is_file():
         return "not written this time"
-    mine, theirs = (rows(path) for path in (new, old))
+    try:
+        mine, theirs = (rows(path) for path in (new, old))
+    except (ValueError, csv.Error) as error:
+        return f"no table of numbers ({error})"
+    if not theirs:
+        return "empty" + ("" if mine else ", as published")
     if [len(line) for line in mine] != [len(line) for line in theirs] or mine[:1] != theirs[:1]:
         return f"other lines or columns ({len(mine) - 1} lines, published {len(theirs) - 1})"
     return str(difference(mine, theirs))
 
 
 def rows(path: Path) -> list[list[str]]:
-    with open(path, newline="") as file:
+    with open(path, newline="", encoding="utf-8") as file:
         return list(csv.reader(file))
 
 

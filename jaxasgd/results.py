@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 import platform
 import re
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -17,12 +16,25 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .checks import writable
+from .events import TensorBoard, tensorboard
 from .reporting import report
 from .schedule import Schedule
 
-__all__ = ["Comparison", "Run", "environment", "interval", "listing", "load", "prepare", "report"]
+__all__ = [
+    "Comparison",
+    "Run",
+    "TensorBoard",
+    "environment",
+    "interval",
+    "listing",
+    "load",
+    "prepare",
+    "report",
+    "tensorboard",
+]
 
 AXES = ("time", "update", "gradients")
+SIGNS = ("spec.json", "history.csv", "runs.csv", "plan.json", "plan.csv", "made.json")  # of results in a folder
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +127,8 @@ class Comparison:
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
         """Write spec.json, history.csv, runs.csv and one schedule per method into a folder."""
+        from .result_files import save
+
         return save(self, folder, overwrite=overwrite)
 
     def __str__(self):
@@ -185,46 +199,18 @@ def file_names(methods) -> dict[str, str]:
     return {method: f"schedule-{name}.npz" for method, name in folder_names(methods).items()}
 
 
-def save(comparison: Comparison, folder, *, overwrite=False) -> Path:
-    """Write a comparison into a folder: spec.json, history.csv, runs.csv, schedule-METHOD.npz.
-
-    Raises:
-        ValueError: where the folder holds results already (`overwrite=True` replaces them) or can't be written.
-    """
-    folder = prepare(folder, overwrite=overwrite)
-    metrics = comparison.metrics
-    with open(folder / "history.csv", "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["method", "seed", *AXES, *metrics])
-        for run in comparison.runs:
-            columns = [run.columns[name] for name in (*AXES, *metrics)]
-            for row in zip(*columns, strict=True):
-                writer.writerow([run.method, run.seed, *(number(value) for value in row)])
-    with open(folder / "runs.csv", "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        names = list(comparison.runs[0].summary)
-        writer.writerow(["method", "seed", "outcome", "ended", *names])
-        for run in comparison.runs:
-            writer.writerow([run.method, run.seed, run.status, run.ended, *(number(run.summary[n]) for n in names)])
-    for old in folder.glob("schedule-*.npz"):
-        old.unlink()
-    kinds = {name: str(np.result_type(comparison.runs[0].columns[name])) for name in (*AXES, *metrics)}
-    files = file_names(comparison.schedules)
-    for method, schedule in comparison.schedules.items():
-        schedule.save(folder / files[method])
-    (folder / "spec.json").write_text(
-        json.dumps(comparison.spec | {"schedules": files, "columns": kinds}, indent=2, default=plain) + "\n"
-    )
-    return folder
-
-
 def plain(value):
     """For JSON: arrays and numbers of NumPy's kind as Python's own, anything else in words."""
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
-def prepare(folder: str | Path, *, overwrite: bool = False) -> Path:
+def prepare(folder: str | Path, *, overwrite: bool = False, also: Iterable[str] = ()) -> Path:
     """Make the folder, and see that it can be written, before any work is done.
+
+    Args:
+        folder: where results go.
+        overwrite: whatever it holds may be replaced.
+        also: names of further files that must not be there.
 
     Raises:
         ValueError: where it holds results already (unless `overwrite`), or can't be written.
@@ -235,10 +221,12 @@ def prepare(folder: str | Path, *, overwrite: bool = False) -> Path:
         >>> ja.results.prepare(pathlib.Path(tempfile.mkdtemp(), "mine")).name
         'mine'
     """
-    folder = Path(folder)
-    if (folder / "spec.json").exists() and not overwrite:
-        raise ValueError(f"{str(folder)!r} holds results already; choose another folder, or overwrite=True.")
-    return writable("a results folder", folder)
+    folder = writable("a results folder", folder)
+    there = [name for name in (*SIGNS, *also) if (folder / name).exists()]
+    if there and not overwrite:
+        held = f"{str(folder)!r} holds results already ({there[0]})"
+        raise ValueError(f"{held}; choose another folder, or overwrite=True.")
+    return folder
 
 
 def number(value) -> str:
@@ -267,35 +255,9 @@ def load(folder: str | Path) -> Comparison:
         >>> again.methods, str(again) == str(table)
         (['async'], True)
     """
-    folder = Path(folder)
-    if not (folder / "spec.json").is_file():
-        raise FileNotFoundError(f"{str(folder)!r} holds no results: a results folder has a spec.json.")
-    try:
-        spec = json.loads((folder / "spec.json").read_text())
-        with open(folder / "history.csv", newline="") as file:
-            reader = csv.reader(file)
-            head, rows = next(reader), list(reader)
-        with open(folder / "runs.csv", newline="") as file:
-            told = list(csv.DictReader(file))
-        kinds = spec.pop("columns")
-        history: dict[tuple, list] = {}
-        for row in rows:
-            history.setdefault((row[0], int(row[1])), []).append(row[2:])
-        runs = []
-        for one in told:
-            key = (one.pop("method"), int(one.pop("seed")))
-            table = zip(*history[key], strict=True)
-            columns = {name: np.array(column, kinds[name]) for name, column in zip(head[2:], table, strict=True)}
-            status, ended = one.pop("outcome"), int(one.pop("ended"))
-            summary = {
-                name: value if name == "status" else json.loads(value.replace("nan", "NaN"))
-                for name, value in one.items()
-            }
-            runs.append(Run(*key, status, ended, columns, summary))
-        files = spec.pop("schedules")
-    except (OSError, KeyError, ValueError, StopIteration, TypeError) as error:
-        raise ValueError(f"the results in {str(folder)!r} are damaged: {error!r}") from error
-    return Comparison(runs, {method: Schedule.load(folder / file) for method, file in files.items()}, spec)
+    from .result_files import load
+
+    return load(folder)
 
 
 def listing(root: str | Path = "results") -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .checks import real, shown, whole
+from .checks import flag, kind, real, shown, string, whole, word
+from .checks import path as path_of
 from .columns import columns, fixed, infinite, outside, refuse
 
 COLUMNS = {
@@ -126,6 +128,10 @@ class Schedule:
         for name, array in table.items():
             object.__setattr__(self, name, array)
         rows = len(table["time"])
+        for name in ("tags", "unfinished"):
+            kind(name, getattr(self, name), Mapping, "a mapping, name -> column")
+        for name in self.tags:
+            string("the name of a tag", name)
         tags = columns(self.tags, dict.fromkeys(self.tags, np.float64), "tags")
         object.__setattr__(self, "tags", tags)
         lost = self.unfinished or {name: np.zeros(0, dtype) for name, dtype in UNFINISHED_COLUMNS.items()}
@@ -133,8 +139,7 @@ class Schedule:
         object.__setattr__(self, "end", real("end", self.end, 0, " of seconds"))
         object.__setattr__(self, "num_workers", whole("num_workers", self.num_workers, 1))
         object.__setattr__(self, "info", plain(self.info))
-        if self.status not in ("finished", "stalled"):
-            raise ValueError(f'status is "finished" or "stalled"; got {self.status!r}.')
+        word("status", self.status, "finished", "stalled")
         for name, array in tags.items():
             if name in RESERVED or not name.isidentifier():
                 raise ValueError(f"a tag is a keyword argument of the rule and can't be called {name!r}; rename it.")
@@ -285,23 +290,23 @@ class Schedule:
         """Write the table to a file, `.npz`, `.csv` or `.csv.gz`: see `formats.save`. Returns the path."""
         from . import formats
 
-        return formats.save(self, path)
+        return formats.save(self, path_of("path", path))
 
     @classmethod
     def load(cls, path: str | Path) -> Schedule:
         """Read a file that `save` wrote, and check it; a foreign or damaged one is a ValueError that says where."""
         from . import formats
 
-        return formats.load(path, cls)
+        return formats.load(path_of("path", path), cls)
 
     def save_trace(self, path: str | Path, scale: float = 1.0) -> Path:
         """Write a timeline for Perfetto (ui.perfetto.dev) or chrome://tracing: see `traces.save_trace`."""
         from . import traces
 
-        return traces.save_trace(self, path, scale)
+        return traces.save_trace(self, path_of("path", path), scale)
 
     def to_pandas(self, unfinished: bool = False) -> Any:
         """The rows as a pandas DataFrame, or the unfinished jobs: see `formats.frame`."""
         from . import formats
 
-        return formats.frame(self, unfinished)
+        return formats.frame(self, flag("unfinished", unfinished))

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .checks import path as path_of
 from .checks import real, shown, whole
 from .schedule import Schedule
 
@@ -316,7 +317,7 @@ def read_delays(path: str | Path) -> np.ndarray:
         >>> read_delays(path).tolist()
         [[0, 0], [0, 1]]
     """
-    path = Path(path).expanduser()
+    path = path_of("path", path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"no table of delays at {str(path)!r}.")
     raw = path.read_bytes()

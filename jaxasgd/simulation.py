@@ -11,7 +11,7 @@ from . import recording
 from .arrivals import Limits, at_once
 from .checks import real, shown, whole, word
 from .fleet import MANY, Fleet
-from .policies.base import GRADIENT, JOINED, LOST, Decision, Event, Job, Policy
+from .policies.base import GRADIENT, JOINED, LOST, Decision, Event, Job, check_policy
 from .schedule import LOST as GONE
 from .schedule import TIMEOUT as TIMED_OUT
 from .schedule import Schedule
@@ -68,8 +68,7 @@ def simulate(
     if hasattr(policy, "bind"):
         method = policy.bind(times.num_workers, times)
         policy, units = method.policy, method.work.sizes(times.num_workers)
-    if not isinstance(policy, Policy):
-        raise ValueError(f"a policy is a ja.Policy (ja.policies has them ready) or a ja.Method; got {shown(policy)}.")
+    check_policy(policy, " or a ja.Method")
     if num_updates is None and until is None:
         raise ValueError("a simulation ends somewhere: give num_updates=, or until= in seconds.")
     most = math.inf if num_updates is None else whole("num_updates", num_updates)

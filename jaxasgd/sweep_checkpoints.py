@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .checkpoints import Checkpoint, described, first, made_folder, refuse
+from .checkpoints import GO_ON, Checkpoint, described, first, made_folder, refuse
+from .checks import unsaved
 from .sweep_results import Member
 
 
@@ -61,10 +62,8 @@ class Store:
                 os.fsync(file.fileno())
             beside.replace(target)
         except OSError as error:
-            raise OSError(
-                f"finished runs could not be saved in {str(self.where.folder)!r} ({error.strerror}). What was saved "
-                "before is still there: make room, and the same call goes on from it."
-            ) from error
+            beside.unlink(missing_ok=True)
+            raise unsaved("finished runs", self.where.folder, error, GO_ON) from error
         self.found |= self.fresh
         self.fresh, self.latest, self.files = {}, time.monotonic(), self.files + 1
 
@@ -118,8 +117,12 @@ def store(where: Checkpoint | None, jobs, setting) -> Store | None:
         refuse(where, own, theirs)
     else:
         beside = folder / ".sweep.json"
-        beside.write_text(json.dumps(own, indent=2) + "\n")
-        beside.replace(about)
+        try:
+            beside.write_text(json.dumps(own, indent=2) + "\n")
+            beside.replace(about)
+        except OSError as error:
+            remedy = "make room, or choose another folder"
+            raise unsaved("the description of a sweep", where.folder, error, remedy) from error
     made = Store(where, [job for _, job in jobs])
     made.read()
     return made

@@ -44,6 +44,11 @@ class Job:
     def size(self) -> int:
         return len(self.points) * len(self.lines)
 
+    @property
+    def updates(self) -> dict[tuple, int]:
+        """(clock's name, seed) -> updates of a run there."""
+        return {line[:2]: int(one.update[-1]) for line, one in zip(self.lines, self.own, strict=True)}
+
 
 def numbers_of(name, make, grid) -> dict[str, list]:
     """The grid's numbers that a method takes, by its signature."""

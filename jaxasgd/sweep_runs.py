@@ -21,7 +21,8 @@ from .fanout import AXIS, spread
 from .results import AXES
 from .sweep_results import Member, member
 
-Setting = namedtuple("Setting", "problem key look targets devices chunk found")  # found(job, line, point): a Member
+Setting = namedtuple("Setting", "problem key look targets devices chunk found tell")
+# found(job, line, point): a Member that is there already; tell(job, line, point, now), or None: of every evaluation
 
 
 # ------------------------------------------------------------- one by one
@@ -40,9 +41,18 @@ def one_by_one(job, setting, number=1) -> Iterator[list[Member]]:
         if (kept := setting.found(job, i, p)) is not None:
             return [kept]
         key = jax.random.fold_in(setting.key, seed)
+        each = setting.tell and (lambda now: setting.tell(job, i, p, now))
         with jax.enable_x64(x64), jax.default_device(setting.devices[0]):
             history = eager_run(
-                job.parts, job.plans[i], setting.problem, key, job.consts[i][p], setting.look, setting.targets, False
+                job.parts,
+                job.plans[i],
+                setting.problem,
+                key,
+                job.consts[i][p],
+                setting.look,
+                setting.targets,
+                False,
+                each=each,
             )
         columns = {axis: getattr(history, axis) for axis in AXES} | {"loss": history.loss} | history.metrics
         who = {"method": job.method, "seed": seed, "numbers": job.points[p], "clock": clock}

@@ -16,7 +16,7 @@ from . import program, sweep_jobs, sweep_sizes
 from .checkpoints import checkpoint as checkpoint_of
 from .checks import callback, real, shown, whole, word
 from .engine import check_devices, check_key, look_at, look_with_norm
-from .progress import bar
+from .progress import bar_of_runs, watched
 from .results import environment
 from .simulation import check_times
 from .sweep_checkpoints import store
@@ -128,21 +128,30 @@ def sweep(
         evaluate = np.linspace(0, until, points + 1) if until is not None else max(1, (num_updates or 0) // points)
     schedules = sweep_jobs.Schedules(clocks, seeds, evaluate, until=until, num_updates=num_updates, reads=reads)
     look = look_at if target_gradient_norm is None else look_with_norm
-    setting = Setting(problem, key, look, (target_loss, target_gradient_norm), devices, chunk, lambda *_: None)
+    setting = Setting(problem, key, look, (target_loss, target_gradient_norm), devices, chunk, lambda *_: None, None)
     began, done, complete = time.perf_counter(), [], True
     choose = lambda method, own, number: how or chosen_way(problem, method, own, number, devices[0].platform)
     where = checkpoint_of(checkpoint)
     jobs = [job for name in made for job in sweep_jobs.jobs_of(problem, name, made[name], schedules, choose)]
     kept = store(where, jobs, setting)
     setting = setting if kept is None else setting._replace(found=kept.get)
-    with bar(progress, total=sum(job.size for _, job in jobs), unit="run") as show:
+    old = {id(member) for member in kept.found.values()} if kept is not None else set()
+    total = sum(len(job.points) * sum(job.updates.values()) for _, job in jobs)
+    with bar_of_runs(progress, sum(job.size for _, job in jobs), total) as bars:
+        if watched(progress):
+            setting = setting._replace(tell=told_to(bars))
         try:
             for way, job in jobs:
+                updates = job.updates
                 for finished in WAYS[way](job, setting):
                     done += finished
                     if kept is not None:
                         kept.offer(job, finished)
-                    show(len(done))
+                    for member in finished:
+                        at, new = updates[member.clock, member.seed], id(member) not in old
+                        bars.end(who(member), at, computed=new and way == "vmap")
+                    for member in finished[-1:]:
+                        bars.picture(member.method, {name: member.columns[name][-1] for name in ("time", "loss")})
                     if each is not None:
                         each(finished)
         except KeyboardInterrupt:
@@ -167,6 +176,21 @@ def sweep(
         **surroundings(jax.config.jax_enable_x64),  # type: ignore[attr-defined]  # made at run time
     }
     return Sweep(ordered(done, grids, names, seeds), grids, names, seeds, spec, complete)
+
+
+def told_to(bars):
+    """`tell` of a setting: every evaluation, for the bar."""
+
+    def tell(job, line, point, now):
+        clock, seed, _ = job.lines[line]
+        bars.tell((job.method, id(job.points[point]), clock, seed), job.method, now)
+
+    return tell
+
+
+def who(member):
+    """What tells a member from others."""
+    return member.method, id(member.numbers), member.clock, member.seed
 
 
 @cache

@@ -1,10 +1,8 @@
 """A run that was stopped, killed or refused: it goes on bit for bit, or says why not, and never goes on wrongly."""
 
 import os
-import random
 import shutil
 import signal
-import subprocess
 import sys
 import time
 
@@ -225,62 +223,6 @@ def test_a_full_disk(tmp_path, monkeypatch):
         with pytest.raises(OSError, match=r"could not be saved.*No space left.*make room"):
             again(where)
     assert same(again(where), again(None))
-
-
-# --------------------------------------------------------------------------------------- kills
-
-CHILD = """
-import sys, numpy as np, jax, optax
-import jaxasgd as ja
-problem = ja.problems.quadratic(dim=50, condition=10.0, noise=0.1)
-times = ja.times.exponential(1.0, num_workers=8)
-schedule = ja.simulate(ja.policies.asgd(), times, num_updates=3000, seed=1)
-where = ja.Checkpoint(sys.argv[1], seconds=0) if sys.argv[1] else None
-print("begins", flush=True)
-history = ja.run(problem, schedule, optax.adam(0.01), key=jax.random.key(0), evaluate=20, checkpoint=where)
-np.savez(sys.argv[2], *[np.asarray(a) for a in jax.tree.leaves(history)])
-"""
-
-
-def child(folder, out):
-    return subprocess.Popen([sys.executable, "-c", CHILD, str(folder), str(out)], stdout=subprocess.PIPE)
-
-
-def arrays(path):
-    with np.load(path) as file:
-        return dict(file)
-
-
-def finished(folder, out):
-    with child(folder, out) as process:
-        process.communicate()
-    assert process.returncode == 0
-    return arrays(out)
-
-
-def killed_at_random(tmp_path, kills, seed):
-    """A run that is killed so often while it computes or saves, and then left alone, beside an undisturbed one."""
-    rng = random.Random(seed)
-    expected = finished("", tmp_path / "expected.npz")
-    for _ in range(kills):
-        with child(tmp_path / "run", tmp_path / "found.npz") as process:
-            process.stdout.readline()
-            time.sleep(rng.uniform(0.3, 2.5))
-            if process.poll() is not None:  # it was quicker
-                shutil.rmtree(tmp_path / "run")
-            process.send_signal(signal.SIGKILL)
-    found = finished(tmp_path / "run", tmp_path / "found.npz")
-    assert expected.keys() == found.keys()
-    assert all(np.array_equal(expected[name], found[name]) for name in expected)
-
-
-def test_killed_three_times(tmp_path):
-    killed_at_random(tmp_path, 3, seed=0)
-
-
-@pytest.mark.long
-def test_killed_twenty_five_times(tmp_path):
-    killed_at_random(tmp_path, 25, seed=1)
 
 
 # --------------------------------------------------------------------------------------- Ctrl-C

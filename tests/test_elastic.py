@@ -105,6 +105,7 @@ def test_runs_are_the_matrix(x64, p):
 # ------------------------------------------------------------------- limits
 
 
+@pytest.mark.filterwarnings("ignore:.*to the bit:jaxasgd.DoubtWarning")  # the centre stays
 def test_without_force_replicas_are_independent_sgd(x64):
     """Equivalence 20: the centre stays, and the replicas are runs of SGD, each on its own samples.
 

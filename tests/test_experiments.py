@@ -25,6 +25,7 @@ SCRIPTS = {  # script: what it leaves
     "cluster_plan.py": ["clusters.csv", "optimisation.csv", "README.md", "cluster_plan.svg", "example/plan.csv"],
     "hosts.py": ["hosts.json"],
     "building.py": ["building.csv", "README.md"],
+    "imports.py": ["seconds.csv", "README.md"],
     "bench_events.py": ["events.json", "events.svg"],
     "bench_rates.py": ["rates.json", "rates.svg"],
     "bench_sweeps.py": ["sweeps.json", "sweeps.svg"],

@@ -14,12 +14,13 @@ NUMPY, HOST = {"numpy"}, {"numpy", "scipy"}
 DEVICE = {"jax", "optax", "numpy"}
 ALLOWED = [  # the first that fits; standard library and the package itself always
     (r"(schedule|simulation|arrivals|fleet|recording|planning|waves)\.py|(policies|times)/.*", NUMPY),
-    (r"(columns|schedules|statistics|traces)\.py", NUMPY),
+    (r"(columns|schedules|statistics|traces|reading|result_files)\.py", NUMPY),
     (r"(advice|cluster|complexity)\.py", NUMPY),
     (r"formats\.py", NUMPY | {"pandas"}),
     (r"results\.py", HOST | {"jax"}),
     (r"(plot|portrait|histograms|lateness|figures|advice_figure)\.py", HOST | {"matplotlib"}),
     (r"progress\.py", {"tqdm"}),
+    (r"events\.py", {"tensorboardX"}),
     (r"checkpoints\.py", {"jax", "numpy", "orbax"}),
     (r"history\.py", {"jax", "numpy", "pandas"}),
     (r"(cli|building|options|examples|listing|reproduction|doctor|__main__)\.py", {"tyro", "jax", "numpy"}),
@@ -33,9 +34,9 @@ ALLOWED = [  # the first that fits; standard library and the package itself alwa
 ]
 # never imported at the top of a module
 LAZY = {"matplotlib", "flax", "sklearn", "tyro", "tqdm", "ray", "psutil", "scipy", "pandas", "orbax"}
-LAZY |= {"jinja2", "markdown_it"}
+LAZY |= {"jinja2", "markdown_it", "tensorboardX"}
 HOST_ONLY = re.compile(
-    r"(schedule|simulation|arrivals|fleet|recording|planning|waves|columns|formats|schedules|statistics|traces)\.py|"
+    r"(schedule|simulation|arrivals|fleet|recording|planning|waves|columns|formats|schedules|statistics|traces|reading)\.py|"
     r"(advice|cluster|complexity)\.py|(policies|times)/.*"
 )
 DEVICE_MODULES = {
@@ -110,6 +111,13 @@ def test_import_is_light():
     assert not modules_after("import jaxasgd") & (LAZY | DEVICE)
     assert not modules_after("from jaxasgd import simulate, policies, times, schedules") & (LAZY | {"jax", "optax"})
     assert not modules_after("from jaxasgd import *") & (LAZY - {"scipy"})  # which jax imports
+
+
+def test_plans_are_pytrees_before_the_first_run():
+    """A new process, in which nothing has imported the engine yet."""
+    made = "ja.plan(ja.simulate(ja.policies.asgd(), ja.times.fixed(1.0, num_workers=2), num_updates=3))"
+    code = f"import jax, jaxasgd as ja; assert len(jax.tree.leaves({made})) > 5"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_every_public_name_has_its_home():

@@ -201,6 +201,7 @@ def test_step_sizes_by_formula():
     assert np.isnan(scaled(R.scale_by_worker([0.5, 2.0]), worker=2))  # no factor for this worker
 
 
+@pytest.mark.filterwarnings("ignore:.*to the bit:jaxasgd.DoubtWarning")  # x stays, as it should
 def test_entries_that_are_all_too_old(x64):
     """ACED with max_age 0: x stays where every entry is older. FedAsync with mixing 1: the worker's model is x."""
     problem, *_ = cases.quadratic()

@@ -295,6 +295,7 @@ def test_stable_up_to_the_limit_of_each_stage(x64):
 HELP = [(spikes, prediction) for spikes in (False, True) for prediction in (None, "velocity", "weights")]
 
 
+@pytest.mark.filterwarnings("ignore:.*largest stable one:jaxasgd.DoubtWarning")  # so it says
 @pytest.mark.parametrize(("spikes", "prediction"), HELP)
 def test_rate_on_a_quadratic(x64, spikes, prediction):
     """Each stage converges, or not, as the largest eigenvalue of its recurrence says."""
@@ -413,7 +414,7 @@ ERRORS = [
     (lambda: R.follow_drift([[1.0]]), r"steps holds finite numbers"),
     (lambda: R.follow_drift(1.0, decay=1.5), r"decay is a number from 0 to 1; got 1.5"),
     (lambda: R.follow_drift([1.0], decay=[1.5]), r"decay holds numbers from 0 to 1, one for each group"),
-    (lambda: R.tell_delays(3, [1.0]), r"tell_delays wraps is an optax transformation.* got 3"),
+    (lambda: R.tell_delays(3, [1.0]), r"tell_delays wraps, is an optax transformation.* got 3"),
     (lambda: R.look_along(-0.1, 1.0), r"learning_rate is a finite number, 0 or more; got -0.1"),
     (lambda: R.look_along(0.1, "far"), r"steps is a finite number; got 'far'"),
     (lambda: R.look_along(0.1, 1.0)(jnp.zeros(2), ()), r"a chain with one momentum, .* got a state with 0"),

@@ -574,7 +574,7 @@ def test_importing_loads_no_matplotlib():
 @pytest.mark.parametrize(
     ("draw", "says"),
     [
-        (lambda: plot.comparison(small(), "epoch"), "against is one of"),
+        (lambda: plot.comparison(small(), "epoch"), 'against is "time", "update" or "gradients"'),
         (lambda: plot.comparison(small(), of="nothing"), "of is one of"),
         (lambda: plot.comparison(small(), level=95), "level is a probability .* got 95"),
         (lambda: plot.comparison(Comparison([run("a", 0, [-1.0, -2.0])], {}), log=True), "needs positive values"),
@@ -583,7 +583,7 @@ def test_importing_loads_no_matplotlib():
         (lambda: plot.timeline({"mine": by_hand()}), "a timeline shows a ja.Schedule"),
         (lambda: plot.timeline(by_hand(), until=0), "until is a number of seconds above 0"),
         (lambda: plot.timeline(by_hand(), how="bar"), 'how is "bars" or "image", or None'),
-        (lambda: plot.timeline(by_hand(), max_workers=1), "max_workers is a number of rows, 2 or more; got 1"),
+        (lambda: plot.timeline(by_hand(), max_workers=1), "max_workers is a whole number, 2 or more rows; got 1"),
         (lambda: plot.overview(small(sync=by_hand()), timelines=["async"]), "of methods with a schedule"),
         (lambda: plot.overview(small(), ()), "one metric or more"),
         (lambda: plot.save(None, "x.jpeg"), "saved as one of .* 'x.jpeg'"),

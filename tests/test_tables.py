@@ -284,6 +284,7 @@ def test_a_delay_beyond_the_memory_counts_all_steps():
     np.testing.assert_allclose(c, expected, rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:.*largest stable one:jaxasgd.DoubtWarning")  # of the last line
 @pytest.mark.parametrize("method", [ja.methods.adaptive1_asgd, ja.methods.adaptive2_asgd])
 def test_quadratics_shrink_whatever_the_delays(x64, method):
     """The loss never rises, and no coordinate leaves [-1, 1]; constant steps of the same size explode."""

@@ -6,8 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from ..checks import shown, transformation
+import optax
+
+from ..checks import flag, kind, share, shown, string, transformation, whole
 from ..policies import Policy
+from ..policies.base import check_policy
 from ..times import Times
 from ..work import Work, gradient
 
@@ -47,7 +50,7 @@ def late(make: Callable, *, clock: str = "") -> Any:
     """
     if not callable(make):
         raise ValueError(f"a late part is a function (num_workers, times) -> part; got {shown(make)}.")
-    return Late(make, clock)
+    return Late(make, string("clock", clock))
 
 
 @dataclass(frozen=True)
@@ -83,10 +86,11 @@ class Method:
     papers: tuple = ()
 
     def __post_init__(self):
-        if not isinstance(self.policy, (Policy, Late)):
-            raise ValueError(f"a method's policy is a ja.Policy, or late; got {shown(self.policy)}.")
-        if not isinstance(self.work, (Work, Late)):
-            raise ValueError(f"a method's work is a ja.work.Work, ja.work.gradient() for one; got {shown(self.work)}.")
+        if not isinstance(self.policy, Late):
+            check_policy(self.policy, ", or late")
+        kind("a method's work", self.work, (Work, Late), "a ja.work.Work, ja.work.gradient() for one")
+        if isinstance(self.work, Work):
+            self.work.checked()
         if not (self.send is None or isinstance(self.send, Late) or callable(self.send)):
             raise ValueError(
                 f"a method's send is a function (params, rule_state, worker_state); got {shown(self.send)}."
@@ -95,12 +99,27 @@ class Method:
             transformation("a method's rule", self.rule)
         if not (self.arrival is None or isinstance(self.arrival, Late)):
             transformation("a method's arrival", self.arrival)
+        flag("a method's private", self.private)
+        string("a method's name", self.name)
+        kind("a method's info", self.info, Mapping, 'a mapping, {"learning_rate": 0.1} for example')
+        if not isinstance(self.papers, tuple) or not all(hasattr(paper, "bibtex") for paper in self.papers):
+            raise ValueError(f"a method's papers is a tuple of ja.Paper(...); got {shown(self.papers)}.")
 
     def bind(self, num_workers: int, times: Times | None = None) -> Method:
         """The method for so many workers and this clock, with no late part left."""
+        num_workers = whole("num_workers", num_workers, 1)
+        if not (times is None or hasattr(times, "durations")):
+            raise ValueError(f"times is a worker-time model of ja.times, or None; got {shown(times)}.")
         made = {
             part.name: getattr(self, part.name).bind(num_workers, times)
             for part in fields(self)
             if isinstance(getattr(self, part.name), Late)
         }
         return replace(self, **made)
+
+
+def sgd(learning_rate, momentum=None, *, nesterov=False):
+    """`optax.sgd`, whose momentum is None, a number from 0 to 1, or a tracer."""
+    if momentum is not None:
+        share("momentum", momentum)
+    return optax.sgd(learning_rate, momentum, nesterov=nesterov)

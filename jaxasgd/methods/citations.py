@@ -6,12 +6,12 @@ import functools
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import jax
 import numpy as np
 
-from ..checks import scalar, shown
+from ..checks import scalar, shown, string, whole
 from .base import Method
 
 #: What a method may do, in the order of the page's columns.
@@ -29,6 +29,12 @@ class Paper:
     venue: str = ""
     arxiv: str = ""
     note: str = ""
+
+    def __post_init__(self):
+        whole("a paper's year", self.year)
+        for part in fields(self):
+            if part.name != "year":
+                string(f"a paper's {part.name}", getattr(self, part.name))
 
     @property
     def short(self) -> str:
@@ -88,6 +94,8 @@ def published(name: str, *papers: Paper, policy: str, rule: str = "sgd", arrival
         >>> half_sgd(0.1).name, half_sgd(0.1).info, half_sgd.entry.papers[0].short
         ('half-speed SGD', {'learning_rate': 0.1}, 'Ash and Birch 1999')
     """
+    for part, told in (("name", name), ("policy", policy), ("rule", rule), ("arrival", arrival)):
+        string(part, told)
     traits = tuple(does.split()) if isinstance(does, str) else (None,)
     if not set(traits) <= set(TRAITS):
         raise ValueError(f"what a method does is words of {', '.join(TRAITS)}; got {does!r}.")

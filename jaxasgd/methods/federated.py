@@ -23,8 +23,8 @@ def check_rate(name, value):
 
 def client(learning_rate, steps, proximal) -> Work:
     """Steps of SGD, with a proximal term; one step is a gradient, and its learning rate is the server's business."""
-    if whole("steps", steps, 1, hint=" local steps") == 1:
-        positive("proximal", proximal)  # its gradient is 0 at what was read
+    positive("proximal", proximal)
+    if whole("steps", steps, 1, hint=" local steps") == 1:  # the term's gradient is 0 at what was read
         return gradient()
     optimizer = optax.chain(rules.stay_near(proximal), optax.sgd(learning_rate))
     return local_steps(steps, optimizer, keep=callable(learning_rate))
@@ -184,9 +184,9 @@ def fedasync(
     change = optax.sgd(learning_rate) if work.size == 1 else optax.scale(-1.0)
     move = rules.mix_models(mixing) if form == "mixing" else optax.scale(mixing)
     scales = {
-        "constant": optax.identity,
-        "polynomial": lambda: rules.scale_by_delay(power),
-        "hinge": lambda: rules.scale_by_hinge(slope, bound),
+        "constant": optax.identity(),
+        "polynomial": rules.scale_by_delay(power),
+        "hinge": rules.scale_by_hinge(slope, bound),
     }
-    scale = scales[word("staleness", staleness, *scales)]()
+    scale = scales[word("staleness", staleness, *scales)]
     return Method(policies.asgd(), optax.chain(change, move, scale), work=work)

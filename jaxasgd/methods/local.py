@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import optax
 
 from .. import policies, rules
-from ..checks import flag, shown, whole, word
+from ..checks import flag, many, share, shown, whole, word
 from ..work import local_steps, steps_by_speed
 from . import papers
-from .base import Late, Method, late
+from .base import Late, Method, late, sgd
 from .citations import published
 from .federated import check_rate
 
@@ -66,7 +66,7 @@ def diloco(
         300.0
     """
     work = jobs(inner_learning_rate, steps, inner, keep)
-    return Method(policies.synchronous(), optax.sgd(learning_rate, momentum, nesterov=True), work=work)
+    return Method(policies.synchronous(), sgd(learning_rate, momentum, nesterov=True), work=work)
 
 
 @published("asynchronous DiLoCo", papers.LIU_2024, policy="asgd", rule="delayed_nesterov, sgd")
@@ -117,11 +117,13 @@ def async_diloco(
         ([0, 1, 2, 0, 1, 2], [60, 30, 12, 60, 30, 12])
     """
     buffer = None if buffer is None else whole("buffer", buffer, 1, hint=" updates in a velocity")
+    share("momentum", momentum)
+    share("activation", activation)
     outers = {
         "delayed_nesterov": lambda n: optax.chain(
             rules.delayed_nesterov(momentum, n if buffer is None else buffer, activation), optax.sgd(learning_rate)
         ),
-        "nesterov": lambda n: optax.sgd(learning_rate, momentum, nesterov=True),
+        "nesterov": lambda n: sgd(learning_rate, momentum, nesterov=True),
         "sgd": lambda n: optax.sgd(learning_rate),
     }
     make = outers[word("outer", outer, *outers)]
@@ -182,10 +184,11 @@ def halos(
     """
     nesterov = lambda rate, beta, number: optax.chain(rules.delayed_nesterov(beta, number), optax.sgd(rate))
     check_rate("local_learning_rate", local_learning_rate)
+    share("local_momentum", local_momentum)
     local = nesterov(local_learning_rate, local_momentum, whole("local_buffer", local_buffer, 1))
     outer = nesterov(learning_rate, momentum, whole("buffer", buffer, 1))
     make = lambda places: rules.merge_regions(places, local, outer, period=period, mixing=mixing)
-    if isinstance(regions, Iterable):
+    if many(regions):
         regions = tuple(regions)
         make(regions)  # says what is wrong before anything is bound
     else:

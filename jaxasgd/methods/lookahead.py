@@ -89,10 +89,10 @@ def dana_zero(learning_rate: optax.ScalarOrSchedule, momentum: float = 0.9, *, r
     Example:
         >>> import jax
         >>> import jaxasgd as ja
-        >>> schedule = ja.simulate(ja.policies.asgd(), ja.times.gamma(1.0, num_workers=16), num_updates=400)
+        >>> schedule = ja.simulate(ja.policies.asgd(), ja.times.gamma(1.0, num_workers=16), num_updates=4000)
         >>> loss = lambda method: ja.run(ja.problems.quadratic(10), schedule, method, key=jax.random.key(0)).loss[-1]
-        >>> bool(loss(ja.methods.dana_zero(0.02)) < 0.1), bool(loss(ja.methods.nag_asgd(0.02)) > 1e3)
-        (True, True)
+        >>> bool(loss(ja.methods.dana_zero(0.02)) < 1e-3), bool(loss(ja.methods.nag_asgd(0.02)) < 1e3)
+        (True, False)
     """
     return dana(learning_rate, momentum, rescale=rescale)
 

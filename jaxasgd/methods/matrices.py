@@ -200,6 +200,7 @@ def basis_rotation(
         >>> ja.simulate(method, ja.times.fixed(1.0, num_workers=4), num_updates=50).delay[-1].tolist()
         [3, 2, 1, 0]
     """
+    positive("weight_decay", weight_decay)
     rotated = rules.scale_by_rotated_adam(b1, b2, eps, period=period, sides=sides)
     rule = optax.chain(rotated, optax.add_decayed_weights(weight_decay), optax.sgd(learning_rate))
     return Method(policies.pipelined(stages), rule)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import optax
 
 from .. import policies, rules
-from ..checks import flag, scalar, whole
+from ..checks import flag, positive, scalar, whole
 from . import papers
 from .base import Method, late
 from .citations import published
@@ -152,6 +152,8 @@ def async_yellowfin(
         >>> ja.methods.async_yellowfin(0.1).bind(4, None).rule.init(0.0).moves.shape
         (16,)
     """
+    memory = None if memory is None else whole("memory", memory, 2, hint=" moves")
+    positive("gain", gain)
     if not flag("closed", closed):
         tuner = rules.open_loop_yellowfin(learning_rate, momentum, decay=decay, window=window)
         return Method(policies.asgd(), tuner)
@@ -161,5 +163,5 @@ def async_yellowfin(
             learning_rate, momentum, memory=memory, gain=gain, decay=decay, window=window
         )
 
-    make(2 if memory is None else whole("memory", memory, 2, hint=" moves"))  # what is wrong is said at once
+    make(2 if memory is None else memory)  # what is wrong is said at once
     return Method(policies.asgd(), late(lambda num_workers, times: make(4 * num_workers if memory is None else memory)))

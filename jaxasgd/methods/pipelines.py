@@ -9,12 +9,12 @@ import numpy as np
 import optax
 
 from .. import policies, rules
-from ..checks import positive, share
+from ..checks import many, positive, share, whole
 from ..policies.pipelines import stage_delays, stage_numbers
 from ..problems import Split
 from ..work import both_passes
 from . import papers
-from .base import Method
+from .base import Method, sgd
 from .citations import published
 
 
@@ -37,7 +37,7 @@ def assembled(stages, delays, weights, rule, send=None, backward=None, **options
 
 def fitted(stages, rule):
     """The rule, for parameters with as many leaves as `stages` says, if it does."""
-    if not hasattr(stages, "__len__"):
+    if not many(stages):
         return rule
 
     def init(params):
@@ -86,7 +86,7 @@ def pipedream(
         >>> ja.simulate(ja.methods.pipedream(0.1, stages=3), times, num_updates=9).delay[-1].tolist()
         [2, 1, 0]
     """
-    return assembled(stages, delays, weights, optax.sgd(learning_rate, momentum))
+    return assembled(stages, delays, weights, sgd(learning_rate, momentum))
 
 
 @published("PipeDream-2BW", papers.NARAYANAN_2021, policy="double_buffered", does="aggregates")
@@ -112,7 +112,7 @@ def pipedream_2bw(
         >>> schedule.delay[schedule.step].tolist()
         [0, 1, 1, 1, 1]
     """
-    return Method(policies.double_buffered(batch), optax.sgd(learning_rate, momentum))
+    return Method(policies.double_buffered(batch), sgd(learning_rate, momentum))
 
 
 @published("PipeMare", papers.YANG_2021, policy="pipelined", rule="sgd, anneal_by_delay, follow_drift", does="sends")
@@ -161,8 +161,9 @@ def pipemare(
         [3, 1, 0, 0]
     """
     delays = stage_delays(stages, delays, passes=2, ends=1)
-    tau = by_stage(stages, delays) / max(batch, 1)
-    chain = [optax.sgd(learning_rate, momentum)]
+    tau = by_stage(stages, delays) / whole("batch", batch, 1, hint=" micro-batches")
+    warmup = whole("warmup", warmup, hint=" updates")
+    chain = [sgd(learning_rate, momentum)]
     if anneal is not None:
         chain.append(rules.anneal_by_delay(tau, anneal, warmup))
     if decay is None:

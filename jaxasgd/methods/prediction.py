@@ -66,7 +66,7 @@ def pipelined_backprop(
         >>> ja.simulate(ja.methods.pipelined_backprop(0.1, stages=3), times, num_updates=9).delay[-1].tolist()
         [4, 2, 0]
     """
-    if prediction not in ("velocity", "weights", None):
+    if not (prediction is None or (isinstance(prediction, str) and prediction in ("velocity", "weights"))):
         raise ValueError(f'prediction is "velocity", "weights" or None; got {shown(prediction)}.')
     share("momentum", momentum)
     scalar("horizon", horizon)

@@ -172,7 +172,7 @@ def adadelay(
         >>> ja.methods.adadelay(0.1, per_coordinate=True).info["offset"]
         1.0
     """
-    rule = rules.scale_by_adadelay(offset)
+    rule, discounted = rules.scale_by_adadelay(offset), flag("discounted", discounted)
     if flag("per_coordinate", per_coordinate):
         rule = rules.scale_by_adadelay_rms(offset, discounted=discounted)
     return Method(policies.asgd(), optax.chain(rule, optax.sgd(learning_rate)))

@@ -51,13 +51,13 @@ def piag(
         1.5
     """
     sizes = {
-        "adaptive1": lambda: rules.scale_by_adaptive1(alpha),
-        "adaptive2": lambda: rules.scale_by_adaptive2(),
-        "constant": lambda: optax.identity(),
+        "adaptive1": rules.scale_by_adaptive1(alpha),
+        "adaptive2": rules.scale_by_adaptive2(),
+        "constant": optax.identity(),
     }
     positive("l1", l1)
     rule = rules.proximal(
-        optax.chain(sizes[word("steps", steps, *sizes)](), optax.sgd(learning_rate)), rules.soft_threshold(l1)
+        optax.chain(sizes[word("steps", steps, *sizes)], optax.sgd(learning_rate)), rules.soft_threshold(l1)
     )
     return Method(policies.aggregated(), rule, late(lambda num_workers, times: rules.average_latest(num_workers)))
 

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..checks import function, kind, shown
+
 GRADIENT, TIMEOUT, LOST, JOINED = "gradient", "timeout", "lost", "joined"
 
 
@@ -111,7 +113,7 @@ def vectorized(on: Callable, pure: Callable) -> Callable:
         >>> ja.simulate(policy, ja.times.fixed(1.0, num_workers=2), num_updates=4).delay.tolist()
         [0, 1, 1, 1]
     """
-    on.pure = pure  # type: ignore[attr-defined]  # a function has attributes
+    function("on", on, "(state, event)").pure = function("pure", pure, "(num_workers, arrivals)")  # type: ignore[attr-defined]  # a function has attributes
     return on
 
 
@@ -148,3 +150,15 @@ class Policy(NamedTuple):
     def pure(self) -> Callable | None:
         """The decisions of `on` over arrays, see `vectorized`; None where there is no such form."""
         return getattr(self.on, "pure", None)
+
+
+def check_policy(policy, or_else: str):
+    """A policy, whose parts are what they should be; `or_else` says what else it could have been."""
+    if not isinstance(policy, Policy):
+        raise ValueError(f"a policy is a ja.Policy (ja.policies has them ready){or_else}; got {shown(policy)}.")
+    function("a policy's init", policy.init, "(num_workers, rng)")
+    function("a policy's on", policy.on, "(state, event)")
+    kind("a policy's info", policy.info, Mapping, 'a mapping, {"batch": 8} for example')
+    if not isinstance(policy.tags, (tuple, list)) or not all(isinstance(tag, str) for tag in policy.tags):
+        raise ValueError(f'a policy\'s tags is a tuple of names, ("table",) for example; got {shown(policy.tags)}.')
+    return policy

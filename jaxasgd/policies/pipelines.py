@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..checks import shown, whole, word
+from ..checks import many, shown, whole, word
 from .base import GRADIENT, Decision, Policy, every, vectorized
 
 
@@ -15,7 +15,7 @@ def stage_numbers(stages):
 
     `stages` is a number, and then a group is a run of coordinates, or the stage of each leaf, and a group is a leaf.
     """
-    if not hasattr(stages, "__len__"):
+    if not many(stages):
         number = whole("stages", stages, 1, hint=", or the stage of each leaf")
         return number, np.arange(number)
     groups = np.array([whole(f"stages[{i}]", stage, hint=": the stage of a leaf") for i, stage in enumerate(stages)])
@@ -29,7 +29,7 @@ def stage_delays(stages, delays=None, passes=1, ends=0) -> list[int]:
     number, _ = stage_numbers(stages)
     if delays is None:
         return [passes * (number - 1 - stage) + ends for stage in range(number)]
-    if not hasattr(delays, "__len__") or len(delays) != number:
+    if not many(delays) or len(delays) != number:
         raise ValueError(f"delays holds a delay for each of the {number} stages; got {shown(delays)}.")
     return [whole(f"delays[{i}]", delay, hint=" mini-batches") for i, delay in enumerate(delays)]
 

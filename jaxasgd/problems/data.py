@@ -21,6 +21,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..checks import flag, known, shown
+from ..checks import path as path_of
+
 _AGAIN = "fetch the file again and compare its size with the origin's"
 _SETS = ("digits", "breast_cancer", "diabetes")
 _IDX = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -77,10 +80,12 @@ def sklearn_set(name: str, *, test_fraction: float = 0.2, seed: int = 0, standar
         >>> X.shape, y.shape, X_test.shape, name
         ((1437, 64), (1437,), (360, 64), 'digits')
     """
-    if name not in _SETS:
+    if not isinstance(name, str) or name not in _SETS:
         raise ValueError(f"name must be one of {', '.join(_SETS)}, found {name!r}: choose one of these")
-    if not 0 <= test_fraction < 1:
+    if not _within(test_fraction, lambda share: 0 <= share < 1):
         raise ValueError(f"test_fraction must be in [0, 1), found {test_fraction!r}: choose, for example, 0.2")
+    _whole(seed, "seed", 0, 2**32 - 1)
+    flag("standardize", standardize)
     datasets, model_selection = _sklearn()
     # scikit-learn scales diabetes by statistics of all its rows, unless asked not to: the test part would leak.
     options = {"scaled": False} if name == "diabetes" else {}
@@ -132,9 +137,10 @@ def libsvm(
         >>> X.tolist(), y.tolist()
         ([[0.5, 0.0, 2.0], [0.0, 1.0, 0.0]], [1.0, -1.0])
     """
+    flag("dense", dense)
     if num_features is not None and _whole(num_features, "num_features") < 1:
         raise ValueError(f"num_features must be at least 1, found {num_features}: give the number of columns, or None")
-    if not isinstance(zero_based, bool) and zero_based != "auto":
+    if not isinstance(zero_based, bool) and not (isinstance(zero_based, str) and zero_based == "auto"):
         raise ValueError(f'zero_based must be True, False or "auto", found {zero_based!r}: choose one of these')
     datasets, _ = _sklearn()
     name, text = _read(path)
@@ -259,7 +265,7 @@ def mnist(where: str | Path | None = None) -> Dataset:
         if home is None:
             raise FileNotFoundError("MNIST must be in a folder, found JAXASGD_DATA unset: set it to one with mnist/")
         where = home / "mnist"
-    where, paths = pathlib.Path(where).expanduser(), []
+    where, paths = path_of("where", where).expanduser(), []
     for stem in _MNIST:
         found = [path for path in (where / stem, where / f"{stem}.gz") if path.is_file()]
         if not found:
@@ -296,7 +302,7 @@ def images(prefer: str = "mnist") -> Dataset:
         >>> ja.problems.images(prefer="digits").name
         'digits'
     """
-    if prefer not in ("mnist", "digits"):
+    if not isinstance(prefer, str) or prefer not in ("mnist", "digits"):
         raise ValueError(f'prefer must be "mnist" or "digits", found {prefer!r}: choose one of these')
     home = folder() if prefer == "mnist" else None
     return mnist() if home and (home / "mnist").is_dir() else sklearn_set("digits")
@@ -304,7 +310,7 @@ def images(prefer: str = "mnist") -> Dataset:
 
 def _read(path):
     """The name and the bytes of a file, unpacked where it is gzipped."""
-    path = pathlib.Path(path).expanduser()
+    path = path_of("path", path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"a data file must exist, found none at {str(path)!r}: correct the path or fetch it")
     raw = path.read_bytes()
@@ -319,11 +325,21 @@ def _read(path):
     return path.name, raw
 
 
-def _whole(value, what):
+def _whole(value, what, least=-math.inf, most=math.inf):
     try:
-        return operator.index(value)
+        number = math.nan if isinstance(value, (bool, np.bool_)) else operator.index(value)
     except TypeError:
-        raise ValueError(f"{what} must be a whole number, found {value!r}: give an int") from None
+        number = math.nan
+    if not least <= number <= most:
+        span = "" if least == -math.inf else f", {least} or more"
+        raise ValueError(f"{what} must be a whole number{span}, found {shown(value)}: give an int")
+    return int(number)
+
+
+def _within(value, fits):
+    """Whether this is a number, and fits."""
+    number = known(value)
+    return number is not None and not number.ndim and bool(fits(number))
 
 
 def _sklearn():

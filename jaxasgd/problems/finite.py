@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..checks import shown, whole
+from ..checks import function, kind, many, shown, string, whole, word
 from .base import Order, Problem
 
 EVALUATE_AT_ONCE = 4096  # samples in one call of the loss during evaluation
@@ -142,20 +142,24 @@ def from_loss(
         >>> float(problem.loss(jnp.zeros(4)))
         1.75
     """
-    samples = jax.tree.map(jnp.asarray, data)
+    samples = arrays("data", data)
     number = one_length(samples, "data")
     if not callable(loss):
         raise ValueError(f"loss is a function of (params, batch); got {loss!r}.")
     takes = positional(loss)
     if takes not in (2, 3):
         raise ValueError(f"loss takes (params, batch) or (params, batch, key); this one takes {takes} arguments.")
-    if weigh not in ("shards", "samples"):
-        raise ValueError(f'weigh is "shards" or "samples"; got {weigh!r}.')
-    if shards is not None and (isinstance(shards, (str, int)) or not len(shards)):
+    word("weigh", weigh, "shards", "samples")
+    metrics = kind(
+        "metrics", {} if metrics is None else metrics, Mapping, "a mapping, name -> function of (params, batch)"
+    )
+    for name, metric in metrics.items():
+        function(f"metrics[{string('the name of a metric', name)!r}]", metric, "(params, batch)")
+    if shards is not None and (not many(shards) or not len(shards)):
         raise ValueError(
             f"shards holds an array of sample numbers for each worker (ja.problems.shard); got {shown(shards)}."
         )
-    names = {"loss", "gradient_norm", "time", "update", "gradients"} & set(metrics or {})
+    names = {"loss", "gradient_norm", "time", "update", "gradients"} & set(metrics)
     if names:
         raise ValueError(f"a metric has a name of its own; {sorted(names)} are taken.")
     table, lengths = shard_table(shards, number)
@@ -187,7 +191,7 @@ def from_loss(
                 f"order has a row for each of the {len(lengths)} shards, or one for all; got {len(turns)}."
             )
     if test is not None:
-        held["test"] = jax.tree.map(jnp.asarray, test)
+        held["test"] = arrays("test", test)
         one_length(held["test"], "test")
         inner = lambda tree: (jax.tree.structure(tree), [a.shape[1:] for a in jax.tree.leaves(tree)])
         if inner(held["test"]) != inner(samples):
@@ -208,21 +212,36 @@ def from_loss(
             raise ValueError('loss_samples does not know shards of unequal sizes: leave it out, or weigh="samples".')
         chosen = np.random.default_rng(0).permutation(number)[:loss_samples]
         held["monitor"] = jax.tree.map(lambda a: a[chosen], samples)
-    kind = FiniteSum(
+    objective = FiniteSum(
         loss=loss,
         order=Order(how, batch_size),
         initialize=init if callable(init) else None,
-        metrics=tuple(sorted((metrics or {}).items())),
+        metrics=tuple(sorted(metrics.items())),
         keyed=takes == 3,
         weighed=weighed,
     )
-    start = None if callable(init) else jax.tree.map(jnp.asarray, init)
+    start = None if callable(init) else arrays("init", init)
     split = None if shards is None else len(lengths)
     if "order" in held and len(held["order"]) > 1:
         split = len(held["order"])
-    problem = Problem(held, start, kind, num_shards=split)
+    problem = Problem(held, start, objective, num_shards=split)
     check_loss(problem, samples)
     return problem
+
+
+def arrays(name, tree):
+    """A pytree of arrays of numbers, as JAX has them."""
+    if not jax.tree.leaves(tree):
+        raise ValueError(f"{name} holds arrays of numbers, one or more; got {shown(tree)}.")
+    return jax.tree.map(lambda leaf: numbers(name, leaf), tree)
+
+
+def numbers(name, leaf) -> jax.Array:
+    """One of them."""
+    try:
+        return jnp.asarray(leaf)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} holds arrays of numbers; got {shown(leaf)}.") from error
 
 
 def check_loss(problem, samples):
@@ -234,8 +253,8 @@ def check_loss(problem, samples):
     number = problem.kind.order.batch_size
     batch = jax.tree.map(lambda a: jax.ShapeDtypeStruct((number, *a.shape[1:]), a.dtype), samples)
     keys = (jax.eval_shape(lambda: jax.random.key(0)),) * problem.kind.keyed
-    for name, function, rest in (("loss", problem.kind.loss, keys), *((*m, ()) for m in problem.kind.metrics)):
-        out = jax.eval_shape(function, params, batch, *rest)
+    for name, told, rest in (("loss", problem.kind.loss, keys), *((*m, ()) for m in problem.kind.metrics)):
+        out = jax.eval_shape(told, params, batch, *rest)
         if jnp.shape(out) != () or not jnp.issubdtype(jnp.result_type(out), jnp.floating):
             raise ValueError(f"{name} gives one real scalar for a batch, its mean; got {shown(out)}.")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..checks import function, kind, shown, whole
 from .base import Problem
-from .finite import from_loss
+from .finite import from_loss, numbers
 
 
 @dataclass(frozen=True)
@@ -75,12 +76,15 @@ def classifier(
         >>> sorted(problem.evaluate(problem.init(jax.random.key(0))))
         ['accuracy', 'loss', 'test_accuracy', 'test_loss']
     """
-    X, y = jnp.asarray(X), jnp.asarray(y)
+    function("module.init", getattr(module, "init", None), "(key, X), as that of a flax.linen module")
+    function("module.apply", getattr(module, "apply", None), "(params, X), as that of a flax.linen module")
+    X, y = numbers("X", X), numbers("y", y)
     if not jnp.issubdtype(y.dtype, jnp.integer) or y.ndim != 1:
         raise ValueError(f"labels are integers, [samples]; got {y.dtype} of shape {y.shape}.")
-    metrics = {"accuracy": Accuracy(module)} | (metrics or {})
+    own = kind("metrics", {} if metrics is None else metrics, Mapping, "a mapping, name -> function of (params, batch)")
+    told = {"accuracy": Accuracy(module), **own}
     start = Initialize(module, X.shape[1:])
-    return from_loss(CrossEntropy(module), start, (X, y), test=test, metrics=metrics, **others)
+    return from_loss(CrossEntropy(module), start, (X, y), test=test, metrics=told, **others)
 
 
 def mlp(
@@ -105,19 +109,25 @@ def mlp(
         from flax import linen
     except ImportError as error:
         raise ImportError('networks need flax: pip install "jaxasgd[nets]".') from error
-    hidden = tuple(int(width) for width in hidden)
-    if any(width < 1 for width in hidden):
-        raise ValueError(f"hidden holds the widths of the hidden layers, each 1 or more; got {hidden}.")
-    labels = np.asarray(y)
-    classes = int(labels.max()) + 1 if num_classes is None else int(num_classes)
+    if not isinstance(hidden, Iterable) or isinstance(hidden, (str, bytes)):
+        raise ValueError(f"hidden holds the widths of the hidden layers, (128,) for example; got {shown(hidden)}.")
+    hidden = tuple(whole(f"hidden[{i}]", width, 1, hint=": the width of a layer") for i, width in enumerate(hidden))
+    labels = numbers("y", y)
+    if not jnp.issubdtype(labels.dtype, jnp.integer) or labels.ndim != 1 or not labels.size:
+        raise ValueError(f"y holds integer labels, [samples]; got {labels.dtype} of shape {labels.shape}.")
+    classes = int(labels.max()) + 1 if num_classes is None else whole("num_classes", num_classes, 1)
     if labels.min() < 0 or labels.max() >= classes:
         raise ValueError(f"labels are 0...{classes - 1}; got {labels.min()}...{labels.max()}.")
     layers: list[Callable] = []
     for width in hidden:
         layers += [linen.Dense(width), linen.relu]
-    flat = np.asarray(X)
+    flat = np.asarray(numbers("X", X))
+    if not flat.ndim:
+        raise ValueError(f"X holds inputs, [samples, ...]; got {shown(X)}.")
     flat = flat.reshape(len(flat), -1)
     if others.get("test") is not None:
-        Xt, yt = others.pop("test")
-        others["test"] = (jnp.asarray(np.asarray(Xt).reshape(len(Xt), -1)), jnp.asarray(yt))
+        test = others.pop("test")
+        if not isinstance(test, (tuple, list)) or len(test) != 2 or not np.ndim(test[0]):
+            raise ValueError(f"test is a pair (X, y) held out; got {shown(test)}.")
+        others["test"] = (jnp.asarray(np.asarray(test[0]).reshape(len(test[0]), -1)), numbers("test", test[1]))
     return classifier(linen.Sequential([*layers, linen.Dense(classes)]), flat, y, **others)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..checks import flag, real, whole
+from ..checks import array, flag, real, scalar, whole
 from .base import Problem
 
 
@@ -91,10 +91,10 @@ def quadratic(
     """
     if spectrum is None:
         dim = whole("dim", dim, 1, hint=": the number of parameters (or give spectrum=)")
-        if not (np.isfinite(condition) and condition >= 1):
-            raise ValueError(f"condition is the ratio of the extreme eigenvalues, 1 or more; got {condition!r}.")
+        fits = lambda number: 1 <= number < np.inf
+        scalar("condition", condition, "the ratio of the extreme eigenvalues, a number, 1 or more", fits)
         spectrum = np.logspace(-np.log10(condition), 0, dim) if dim > 1 else np.ones(1)
-    spectrum = np.asarray(spectrum, np.float64)
+    spectrum = array("spectrum", spectrum, "eigenvalues, 0 or more")
     if spectrum.ndim != 1 or not spectrum.size or not np.isfinite(spectrum).all() or (spectrum < 0).any():
         raise ValueError(f"spectrum holds finite eigenvalues, 0 or more, in one dimension; got {spectrum!r}.")
     if dim not in (None, len(spectrum)):
@@ -143,14 +143,18 @@ def build(matrix, data, dim, noise, centers, optimum, start, away, *, shared=Fal
     base = (
         np.zeros((1, dim))
         if centers is None and optimum is None
-        else np.atleast_2d(centers if optimum is None else optimum)
+        else np.atleast_2d(
+            array("centers", centers, f"finite numbers, [num_workers, {dim}]")
+            if optimum is None
+            else array("optimum", optimum, f"finite numbers, [{dim}]")
+        )
     )
     if optimum is not None and np.shape(optimum) != (dim,):
         raise ValueError(f"optimum is finite, [{dim}]; got shape {np.shape(optimum)}.")
     if base.ndim != 2 or base.shape[1] != dim or not np.isfinite(base).all():
         raise ValueError(f"centers are finite, [num_workers, {dim}], and optimum is [{dim}]; got shape {base.shape}.")
     mean = base.mean(axis=0)
-    start = mean + away if start is None else np.asarray(start, np.float64)
+    start = mean + away if start is None else array("start", start, f"finite numbers, [{dim}]")
     if start.shape != (dim,) or not np.isfinite(start).all():
         raise ValueError(f"start is finite, [{dim}]; got shape {np.shape(start)}.")
     data = data | {"centers": jnp.asarray(base), "mean": jnp.asarray(mean), "noise": jnp.asarray(np.float64(noise))}

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..checks import whole
 from .base import Problem
-from .finite import from_loss
+from .finite import from_loss, numbers
 
 
 def squared_error(theta: jax.Array, batch: tuple[jax.Array, jax.Array]) -> jax.Array:
@@ -123,14 +124,15 @@ def toy_regression(num_samples: int = 100, seed: int = 0) -> tuple[np.ndarray, n
         >>> X.shape, y.shape, X[0].round(3).tolist()
         ((100, 2), (100,), [0.549, 0.715])
     """
-    generator = np.random.RandomState(seed)
+    num_samples = whole("num_samples", num_samples, 1)
+    generator = np.random.RandomState(whole("seed", seed, 0, 2**32 - 1))
     X = generator.rand(num_samples, 2)
     return X, 2 * X[:, 0] + 3 * X[:, 1] + generator.randn(num_samples)
 
 
 def matrix(X, y):
     """Features [m, d] and labels [m] as floats, finite."""
-    X, y = jnp.asarray(X), jnp.asarray(y)
+    X, y = numbers("X", X), numbers("y", y)
     if X.ndim != 2 or y.shape != X.shape[:1]:
         raise ValueError(f"X has shape [samples, features] and y [samples]; got {X.shape} and {y.shape}.")
     X, y = (a if jnp.issubdtype(a.dtype, jnp.floating) else a.astype(jnp.result_type(float)) for a in (X, y))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .data import _whole
+from .data import _whole, _within
 
 
 def shard(
@@ -45,17 +45,17 @@ def shard(
     if not 1 <= num_shards <= num_samples:
         found = f"{num_shards} shards for {num_samples} samples"
         raise ValueError(f"every shard must have a sample, found {found}: choose fewer shards, at least 1")
-    if how not in ("iid", "contiguous", "dirichlet"):
+    if not isinstance(how, str) or how not in ("iid", "contiguous", "dirichlet"):
         raise ValueError(f'how must be "iid", "contiguous" or "dirichlet", found {how!r}: choose one of these')
     if how != "dirichlet" and alpha is not None:
         raise ValueError(f'alpha belongs to how="dirichlet", found alpha={alpha!r} with how={how!r}: leave alpha out')
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(_whole(seed, "seed", 0))
     order = np.arange(num_samples, dtype=np.int64)
     if how == "iid":
         order = rng.permutation(order)
     if how != "dirichlet":
         return tuple(np.array_split(order, num_shards))
-    if alpha is None or not 0 < alpha <= 1e100:
+    if not _within(alpha, lambda number: 0 < number <= 1e100):
         raise ValueError(f'how="dirichlet" must have alpha in (0, 1e100], found alpha={alpha!r}: give, say, alpha=0.5')
     if not labels.ndim or (labels.dtype.kind == "f" and not np.all(labels == np.rint(labels))):
         found = "float values" if labels.ndim else f"only their number, {num_samples}"

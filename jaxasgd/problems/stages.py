@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
@@ -105,7 +105,7 @@ def staged(layers: Sequence[Callable], init: Any, loss: Callable, data: Any, **o
         >>> [float(g) for g in problem.sample_gradient(ja.problems.Split(one, two), (jnp.array([0]),))]
         [15.0, 5.0]
     """
-    layers = tuple(layers)
+    layers = tuple(layers) if isinstance(layers, Iterable) else (layers,)
     if not layers or not all(callable(layer) for layer in layers):
         raise ValueError(
             f"layers holds functions (weights, activation) -> activation, one or more; got {shown(layers)}."

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .data import _AGAIN, _read, folder
+from .data import _AGAIN, _read, _within, folder
 
 _TINY = "tinyshakespeare"
 _SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
@@ -47,25 +47,25 @@ def text(path: str | Path | None = None, *, prefer: str = _TINY, test_fraction: 
         >>> "".join(vocabulary[code] for code in train[:14]), len(train), len(test), name
         ('First Citizen:', 90000, 10000, 'excerpt')
     """
-    if prefer not in (_TINY, "excerpt"):
+    if not isinstance(prefer, str) or prefer not in (_TINY, "excerpt"):
         raise ValueError(f'prefer must be "{_TINY}" or "excerpt", found {prefer!r}: choose one of these')
-    if not 0 < test_fraction < 1:
+    if not _within(test_fraction, lambda share: 0 < share < 1):
         raise ValueError(
             f"test_fraction must be above 0 and below 1, found {test_fraction!r}: choose, for example, 0.1"
         )
     if path is not None:
-        name, characters = _characters(path)
-        name = name.split(".")[0] or name
+        file, characters = _characters(path)
+        name = file.split(".")[0] or file
     else:
         found = _tiny() if prefer == _TINY else None
         name = "excerpt" if found is None else _TINY
-        characters = _characters(_EXCERPT)[1] if found is None else _checked(found)
+        file, characters = name, _characters(_EXCERPT)[1] if found is None else _checked(found)
     cut = len(characters) - round(test_fraction * len(characters))
     points = np.frombuffer(characters.encode("utf-32-le"), np.uint32)
     distinct, codes = np.unique(points, return_inverse=True)
     if not 0 < cut < len(characters) or len(distinct) < 2:
         raise ValueError(
-            f"{name}: a text must have two distinct characters and fill both parts, found {len(characters)} "
+            f"{file}: a text must have two distinct characters and fill both parts, found {len(characters)} "
             f"characters, {len(distinct)} distinct, with test_fraction={test_fraction!r}: give a longer one"
         )
     codes = codes.astype(np.uint8 if len(distinct) <= 256 else np.int32)

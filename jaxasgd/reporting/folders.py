@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from html import escape
 
+from ..reading import damaged, names_in
 from . import comparisons, files, plans, readme, settings
 from .blocks import Anchors, Block, Command, Part, Prose, Section
 from .pictures import KINDS, picture
@@ -82,7 +82,7 @@ def contents(folder, anchor, anchors, known, level):
         title, heading = page.title or title, page.heading or heading
         parts.append(("", [Prose(page.html)]))
     shown = page.pictures if page else set()
-    made = read(folder / "made.json") if (folder / "made.json").is_file() else {}
+    made = made_of(folder)
     if (folder / "spec.json").is_file():
         return title, heading, *compared(folder, parts, made, shown)
     parts.append(("More figures" if shown else "Figures" if page else "", others(folder, shown)))
@@ -129,12 +129,9 @@ def others(folder, shown) -> list[Block]:
     return found
 
 
-def read(path) -> dict:
-    """A JSON file with names in it."""
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{str(path)!r} is damaged: {error}") from error
-    if not isinstance(told, dict):
-        raise ValueError(f"{str(path)!r} is damaged: it holds no names.")
-    return told
+def made_of(folder) -> dict:
+    """What made.json says; nothing where there is none."""
+    if not (folder / "made.json").is_file():
+        return {}
+    with damaged("results", folder):
+        return names_in(folder / "made.json")

@@ -33,7 +33,7 @@ def accept_near(inner: optax.GradientTransformation, radius: float) -> optax.Gra
         >>> [rule.update(g, rule.init(params), params, stale=params + away)[0].item() for away in (1.0, 1.5)]
         [-0.5, 0.0]
     """
-    inner = transformation("what accept_near wraps", inner)
+    inner = transformation("inner, which accept_near wraps,", inner)
     scalar("radius", radius, "a distance, 0 or more (inf accepts everything)", lambda number: number >= 0)
 
     def update(updates, state, params=None, *, stale, **extra):

@@ -83,7 +83,7 @@ def delay_gradients(
         -1.0
         -2.0
     """
-    inner = transformation("what delay_gradients wraps", inner)
+    inner = transformation("inner, which delay_gradients wraps,", inner)
     kept, table = flag("stale", stale), row_delays(delay)
     if table is None:
         delay = jax.tree.map(

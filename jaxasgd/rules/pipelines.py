@@ -35,6 +35,11 @@ def check_groups(name, values, says="finite numbers", fits=np.isfinite):
     return values if array is None else array
 
 
+def several(values) -> bool:
+    """Whether there is a number for each group, or one for all."""
+    return isinstance(values, (list, tuple)) or np.ndim(values) > 0
+
+
 def each(values, params):
     """The number of each coordinate's group, as a list in the order of the leaves; one number is everybody's."""
     if np.ndim(values) == 0:
@@ -102,9 +107,9 @@ def follow_drift(steps: ArrayLike, decay: ArrayLike = 0.0, start: int = 0) -> op
         >>> updates.tolist(), state.drift.tolist(), ja.rules.look_ahead(jnp.zeros(1), state).tolist()
         ([2.0], [1.0], [3.0])
     """
-    steps = check_groups("steps", steps) if np.ndim(steps) else scalar("steps", steps)
+    steps = check_groups("steps", steps) if several(steps) else scalar("steps", steps)
     shares = lambda array: (array >= 0) & (array <= 1)
-    decay = check_groups("decay", decay, "numbers from 0 to 1", shares) if np.ndim(decay) else share("decay", decay)
+    decay = check_groups("decay", decay, "numbers from 0 to 1", shares) if several(decay) else share("decay", decay)
     start = whole("start", start, hint=", a version")
 
     def init(params):
@@ -136,7 +141,7 @@ def tell_delays(inner: optax.GradientTransformation, delays: ArrayLike) -> optax
         >>> rule.update(jnp.ones(3), rule.init(params), params)[0].tolist()
         [1.75, 1.5, 1.0]
     """
-    inner = transformation("what tell_delays wraps", inner)
+    inner = transformation("inner, which tell_delays wraps,", inner)
     delays = check_groups(
         "delays", delays, "finite numbers, 0 or more", lambda array: np.isfinite(array) & (array >= 0)
     )
@@ -172,7 +177,7 @@ def look_along(learning_rate: optax.ScalarOrSchedule, steps: ArrayLike) -> Calla
     """
     if not callable(learning_rate):
         positive("learning_rate", learning_rate)
-    steps = check_groups("steps", steps) if np.ndim(steps) else scalar("steps", steps)
+    steps = check_groups("steps", steps) if several(steps) else scalar("steps", steps)
 
     def send(params, rule_state, worker_state=()):
         velocity = only(rule_state, optax.TraceState, "momentum, optax.trace for one").trace

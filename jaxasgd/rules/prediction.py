@@ -52,7 +52,7 @@ def predict_weights(inner: optax.GradientTransformation, horizon: Any) -> optax.
         >>> (params + updates).tolist(), ja.rules.true_weights(state, params).tolist()
         ([-0.5], [0.5])
     """
-    inner = transformation("what predict_weights wraps", inner)
+    inner = transformation("inner, which predict_weights wraps,", inner)
     jax.tree.map(lambda number: positive("a horizon", number), horizon)
 
     def init(params):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from optax.tree_utils import tree_cast_like
 
-from ..checks import share, shown, transformation, whole
+from ..checks import many, share, shown, transformation, whole
 from ..tables import apart, put, take
 
 
@@ -69,7 +68,7 @@ def merge_regions(
         >>> updates.tolist(), state.reply.tolist()  # region 0 is at 4: half of it, and 0.75 * 4 + 0.25 * 2
         ([2.0], [3.5])
     """
-    if isinstance(regions, str) or not isinstance(regions, Iterable) or not len(np.shape(regions)) == 1:
+    if not many(regions) or any(many(each) for each in regions):
         raise ValueError(f"regions holds the region of each worker, [num_workers]; got {shown(regions)}.")
     regions = tuple(whole(f"regions[{i}]", each, hint=", the region of a worker") for i, each in enumerate(regions))
     if not regions or set(regions) != set(range(max(regions) + 1)):

@@ -30,7 +30,7 @@ def scale_by_worker(factors: ArrayLike) -> optax.GradientTransformationExtraArgs
         2.0
     """
     told = known(factors)
-    if told is not None and (told.ndim != 1 or not np.isfinite(told).all()):
+    if told is not None and (told.ndim != 1 or not told.size or not np.isfinite(told).all()):
         shape = f" of shape {np.shape(factors)}" if told.size else ""
         raise ValueError(f"factors holds a finite number for each worker, [num_workers]; got {shown(factors)}{shape}.")
     factors = jnp.asarray(factors, float)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from ..checks import shown, whole
 from ..program import initial_shapes
-from ..progress import bar
+from ..progress import bar, watched
 from .cluster_actors import AsgdWorker, environment, vault_class
 from .cluster_server import AsgdServer
 from .cluster_shards import AsgdShard, check_parts
@@ -173,7 +172,7 @@ class Cast:
         deaths, latest, epoch = 0, -1, 0
         endless = self.setting.num_updates is None
         of = (self.setting.limits.until, "second") if endless else (self.setting.num_updates, "update")
-        seen = progress or (progress is None and sys.stderr.isatty())
+        seen = watched(progress)
         with bar(progress, *of) as show:
             while True:
                 try:

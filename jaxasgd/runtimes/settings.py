@@ -10,10 +10,10 @@ import jax
 import numpy as np
 
 from ..arrivals import Limits
-from ..checks import real, shown, whole, word
+from ..checks import known, real, shown, whole, word
 from ..engine import check_key, check_problem
 from ..methods.base import Method
-from ..policies.base import Policy
+from ..policies.base import check_policy
 from ..results import environment
 from ..simulation import NO_UPDATE
 from ..times.base import Times
@@ -75,7 +75,7 @@ def settle(
                 f"times has {times.num_workers} workers, and the run num_workers={num_workers}: make them one."
             )
         times = scaled(times, above_zero("seconds", seconds, "seconds of the run for one of times"))
-    elif seconds != 1.0:
+    elif above_zero("seconds", seconds, "seconds of the run for one of times") != 1.0:
         raise ValueError(f"seconds is how long one second of times takes here; got {shown(seconds)} without times=.")
     method = method.bind(num_workers, times)
     if num_updates is None and until is None:
@@ -104,8 +104,7 @@ def method_of(policy, rule) -> Method:
         if rule is not None:
             raise ValueError("a Method has its rule: leave rule out, or give a policy and a rule.")
         return policy
-    if not isinstance(policy, Policy):
-        raise ValueError(f"a policy is a ja.Policy (ja.policies has them ready) or a ja.Method; got {shown(policy)}.")
+    check_policy(policy, " or a ja.Method")
     if rule is None:
         raise ValueError("a policy goes with a rule, optax.sgd(0.1) for example; got none.")
     return Method(policy, rule)
@@ -121,9 +120,8 @@ def pace_of(slow, times, num_workers, seed):
         return lambda worker, job, size: (1.0, size * durations(worker, job)), {"pace": law}
     if slow is None:
         return lambda worker, job, size: (1.0, 0.0), {}
-    given = np.asarray(slow) if np.ndim(slow) == 0 or hasattr(slow, "__len__") else np.empty(0, object)
-    fits = given.dtype.kind in "iuf" and given.shape in ((), (num_workers,))
-    if not fits or not (np.isfinite(given) & (given >= 1)).all():
+    given = known(slow)
+    if given is None or given.shape not in ((), (num_workers,)) or not (np.isfinite(given) & (given >= 1)).all():
         raise ValueError(
             f"slow is how many times as long as its computing a job takes, 1 or more: a number, or one for each of "
             f"{num_workers} workers; got {shown(slow)}."

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import function, string
+
 CLOCK_STREAM = 0x71C5  # second word of every stream's seed: the clock shares no numbers with policies and samples
 BLOCK = 64  # durations are drawn so many at a time
 NONE = -(1 << 62)  # in the place of a job, where a worker has no block yet
@@ -59,10 +61,13 @@ class Durations:
         self.used = 0  # rows of `_values`
 
     def __call__(self, worker: int, job: int) -> float:
-        if 0 <= worker < len(self._first):
-            offset = job - self._firsts[worker]
-            if 0 <= offset < BLOCK:
-                return self._view[self._places[worker], offset]
+        try:
+            if 0 <= worker < len(self._first):
+                offset = job - self._firsts[worker]
+                if 0 <= offset < BLOCK:
+                    return self._view[self._places[worker], offset]
+        except (TypeError, ValueError):
+            pass  # no numbers: what is wrong is said below
         return self._fetch(worker, job).item(job % BLOCK)
 
     def many(self, workers: np.ndarray, jobs: np.ndarray) -> np.ndarray:
@@ -176,6 +181,10 @@ class Times:
     update: Times | None = None
 
     def __post_init__(self):
+        string("a worker-time model's name", self.name)
+        for part, takes in (("draw", "(rng, worker, count)"), ("table", "(worker, first, count)")):
+            if part == "draw" or self.table is not None:
+                function(f"times.{self.name}: {part}", getattr(self, part), takes)
         mean = numbers(self.name, "mean", self.mean)
         if mean.ndim != 1 or (mean < 0).any():
             raise ValueError(f"times.{self.name}: mean is one number >= 0 for each worker, [num_workers]; got {mean}.")
@@ -220,7 +229,10 @@ def integer(value, least: int, what: str, remedy: str, most: float = np.inf) -> 
 
 def numbers(law: str, name: str, value) -> np.ndarray:
     """`value` as a new, non-empty f8 array of zero or one dimension."""
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError:  # rows of several lengths
+        array = np.empty((0, 0))
     if array.dtype.kind not in "iuf" or array.ndim > 1 or not array.size:
         got = f"shape {array.shape} of {array.dtype}" if array.ndim else repr(value)
         raise ValueError(

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..checks import path as path_of
+from ..checks import word
 from .base import Times
 from .parts import MOST_NUMBERS, digest
 from .parts import array as plain
@@ -43,14 +45,15 @@ def read_steps(path: str | Path) -> list[np.ndarray]:
         >>> [column.tolist() for column in steps]
         [[0.5, 0.25], [2.0]]
     """
-    path = Path(path)
+    path = path_of("path", path)
     if not path.exists():
         raise FileNotFoundError(f"no steps at {str(path)!r}.")
     try:
         with (gzip.open if path.name.endswith(".gz") else open)(path, "rt", encoding="utf-8-sig", newline="") as file:
             return columns(path.name, csv.reader(file))
     except (OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error) as error:
-        raise ValueError(f"{path.name!r} is no CSV file of seconds: {error}. Save it as text, UTF-8.") from error
+        told = getattr(error, "strerror", None) or error
+        raise ValueError(f"{path.name!r} is no CSV file of seconds: {told}. Save it as text, UTF-8.") from error
 
 
 def columns(name: str, reader) -> list[np.ndarray]:
@@ -133,8 +136,7 @@ def recorded(steps: str | Path | ArrayLike | Sequence[ArrayLike], after: str = "
         [0.5, 0.25, 0.5, 0.25]
     """
     steps = taken("recorded", steps)
-    if after not in ("repeat", "stop"):
-        raise ValueError(f'times.recorded: after is "repeat" or "stop"; got {after!r}.')
+    word("times.recorded: after", after, "repeat", "stop")
 
     def table(worker, first, count):
         mine, at = steps[worker], first + np.arange(count)

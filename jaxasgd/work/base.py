@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from ..checks import function, whole
+
 
 class Work(NamedTuple):
     """Two pure functions, and the size of a job.
@@ -27,13 +29,20 @@ class Work(NamedTuple):
 
     def sizes(self, num_workers: int) -> list[int]:
         """The units in a job of each worker."""
+        num_workers = whole("num_workers", num_workers, 1)
         if isinstance(self.size, tuple):
             if len(self.size) != num_workers:
                 raise ValueError(
                     f"the work says how large the jobs of {len(self.size)} workers are, and there are {num_workers}."
                 )
-            return list(self.size)
-        return [self.size] * num_workers
+            return [whole(f"size[{i}]", size, 1, hint=" units in a job") for i, size in enumerate(self.size)]
+        return [whole("size", self.size, 1, hint=" units in a job, or a tuple of one for each worker")] * num_workers
+
+    def checked(self) -> Work:
+        """The same, once its functions are functions."""
+        function("the init of a work", self.init, "(params, num_workers)")
+        function("the compute of a work", self.compute, "(gradient, stale, state, samples, size)")
+        return self
 
 
 def no_state(params, num_workers):

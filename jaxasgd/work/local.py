@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from numpy.typing import ArrayLike
 
-from ..checks import known, shown, transformation, whole
+from ..checks import flag, known, shown, transformation, whole
 from .base import Work, no_state
 
 
@@ -43,9 +43,11 @@ def local_steps(steps: int | Sequence[int], optimizer: optax.GradientTransformat
     """
     if isinstance(steps, (tuple, list)) or getattr(steps, "ndim", 0) > 0:
         steps = tuple(whole(f"steps[{i}]", each, 1, hint=" local steps") for i, each in enumerate(steps))  # type: ignore[arg-type]
+        if not steps:
+            raise ValueError("steps is a number, or one for each worker; got none.")
     else:
         steps = whole("steps", steps, 1, hint=", or one for each worker")
-    inner = transformation("optimizer", optimizer)
+    inner, keep = transformation("optimizer", optimizer), flag("keep", keep)
 
     def start(params, num_workers):
         state = inner.init(params)
