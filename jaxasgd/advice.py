@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import complexity, policies, times
-from .checks import real, whole
+from .checks import bar_wanted, real, whole
 from .cluster import ClusterPlan, Row
 from .policies import Policy
 from .progress import bar
@@ -104,6 +104,7 @@ def plan_cluster(
     if sync_updates is not None and not real("sync_updates", sync_updates, 0, " of updates") > 0:
         raise ValueError(f"sync_updates is a number of updates above 0; got {sync_updates}: leave it out if unknown.")
     seeds = whole("seeds", seeds, 2, hint=": there is a standard error over them")
+    bar_wanted(progress)
     laws = measured(steps)
     clock = times.bootstrap(laws)
     if not np.isfinite(clock.mean).any():

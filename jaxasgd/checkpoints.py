@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .checks import real, shown, unsaved, whole, writable
+from .checks import path, real, shown, unsaved, whole, writable
 from .planning import ARRAYS, STATIC
 from .results import environment
 
@@ -57,6 +57,7 @@ class Checkpoint:
     keep: int = 2
 
     def __post_init__(self):
+        path("folder", self.folder)
         real("seconds", self.seconds, 0, " between two saves")
         whole("keep", self.keep, 1, hint=": how many checkpoints are kept")
 

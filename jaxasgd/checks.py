@@ -85,6 +85,12 @@ def share(name, value):
     return scalar(name, value, "a number from 0 to 1", lambda number: 0 <= number <= 1)
 
 
+def probability(name, value):
+    """A level of intervals."""
+    says = "a probability between 0 and 1, 0.95 for example"
+    return scalar(name, value, says, lambda share: 0 < share < 1)
+
+
 def word(name, value, *words) -> str:
     """One of several words."""
     if not (isinstance(value, str) and value in words):
@@ -131,6 +137,12 @@ def flag(name, value) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise ValueError(f"{name} is True or False; got {shown(value)}.")
     return bool(value)
+
+
+def bar_wanted(value) -> None:
+    """An argument `progress`."""
+    if value is not None:
+        flag("progress", value)
 
 
 def path(name, value) -> Path:

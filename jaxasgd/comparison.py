@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .checkpoints import checkpoint as checkpoint_of
-from .checks import callback, real, shown, whole
+from .checks import bar_wanted, callback, real, shown, whole
 from .doubts import said_once
 from .engine import check_key, check_problem, prepare, run
 from .history import WORDS, Status
@@ -101,6 +101,7 @@ def compare(
     whole("points", points, 1, hint=": looks at each run")
     key = jax.random.key(0) if key is None else key
     check_key(key)
+    bar_wanted(progress)
     saved = checkpoint_of(checkpoint)
     callback("each", each, "the numbers of an evaluation")
     places = folder_names(methods) if saved else {}

@@ -72,8 +72,8 @@ def frozen(history) -> str | None:
     size = np.spacing(np.abs(loss[-1]))
     return (
         f"the loss is {loss[-1]:.6g}, to the bit, at all of the last {same} evaluations (updates "
-        f"{history.update[-same]} to {history.update[-1]}): {loss.dtype} does not resolve the steps (or they are 0), or the "
-        f"run has converged as far as {loss.dtype} goes. Differences of about {size:.1g} are rounding"
+        f"{history.update[-same]} to {history.update[-1]}): {loss.dtype} does not resolve the steps, or they are 0, or "
+        f"the run has converged as far as it goes. Differences of about {size:.1g} are rounding"
         + (': jax.config.update("jax_enable_x64", True) resolves more.' if loss.dtype != np.float64 else ".")
     )
 

@@ -17,7 +17,7 @@ from . import program
 from .cells import AS_SENT
 from .cells import checked as cells_as
 from .checkpoints import checkpoint as checkpoint_of
-from .checks import callback, real, shown
+from .checks import bar_wanted, callback, real, shown
 from .doubts import doubts_of, tell
 from .eager import eager_run, look_at, look_with_norm
 from .history import History, Status, judge
@@ -104,6 +104,7 @@ def run(
         (True, 'finished at update 200')
     """
     check_key(key)
+    bar_wanted(progress)
     checkpoint = checkpoint_of(checkpoint)
     callback("each", each, "the numbers of an evaluation")
     devices = None if devices is None else check_devices(devices)

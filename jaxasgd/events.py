@@ -107,7 +107,7 @@ def tensorboard(comparison: Comparison, folder: str | Path, *, overwrite: bool =
     library()
     folder = writable("a TensorBoard folder", folder)
     there = sorted(folder.glob(OURS))
-    if there and not flag("overwrite", overwrite):
+    if not flag("overwrite", overwrite) and there:
         held = f"{str(folder)!r} holds event files already ({there[0].relative_to(folder).parent})"
         raise ValueError(f"{held}; choose another folder, or overwrite=True.")
     clear(folder)

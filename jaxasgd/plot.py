@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from . import histograms, portrait
-from .checks import flag, scalar, shown, string, word
+from .checks import flag, probability, shown, string, word
 from .figures import GREY, SMALL, STYLE, columns, legend, looks, numbers, panel, pyplot, save, tidy
 from .histograms import delays
 from .lateness import staleness
@@ -108,7 +108,7 @@ def comparison(
 
 
 def average(table, method, against, of, level) -> Average:
-    scalar("level", level, "a probability between 0 and 1, 0.95 for example", lambda share: 0 < share < 1)
+    probability("level", level)
     runs = table.of(method)
     table.curves(method, of, against, [0.0])  # checks the names
     ends = [run.columns[against][-1] for run in runs]

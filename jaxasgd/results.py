@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .checks import writable
+from .checks import array, flag, path, probability, real, shown, word, writable
 from .events import TensorBoard, tensorboard
 from .reporting import report
 from .schedule import Schedule
@@ -75,10 +75,15 @@ class Comparison:
 
     def of(self, method: str) -> list[Run]:
         """The runs of a method, one a seed."""
-        chosen = [run for run in self.runs if run.method == method]
+        chosen = [run for run in self.runs if isinstance(method, str) and run.method == method]
         if not chosen:
-            raise ValueError(f"the methods are {self.methods}; got {method!r}.")
+            raise ValueError(f"the methods are {self.methods}; got {shown(method)}.")
         return chosen
+
+    def check_metric(self, of: str) -> None:
+        """`of` is among the metrics, or an error that names them."""
+        if not isinstance(of, str) or of not in self.metrics:
+            raise ValueError(f"of is one of {self.metrics}; got {shown(of)}.")
 
     def curves(
         self, method: str, of: str = "loss", against: str = "time", grid: ArrayLike | None = None
@@ -88,14 +93,14 @@ class Comparison:
         A seed has no value (nan) beyond its end where it diverged, and keeps its last where it reached its target.
         """
         runs = self.of(method)
-        if against not in AXES:
-            raise ValueError(f"against is one of {AXES}; got {against!r}.")
-        if of not in self.metrics:
-            raise ValueError(f"of is one of {self.metrics}; got {of!r}.")
+        word("against", against, *AXES)
+        self.check_metric(of)
         if grid is None:
             end = max(run.columns[against][-1] for run in runs)
             grid = np.linspace(0, max(end, self.spec.get("until") or 0) if against == "time" else end, 101)
-        grid = np.asarray(grid, np.float64)
+        grid = array("grid", grid, "numbers, [points]")
+        if grid.ndim != 1:
+            raise ValueError(f"grid holds numbers, [points]; got shape {grid.shape}.")
         values = []
         for run in runs:
             x, y = run.columns[against], np.asarray(run.columns[of], np.float64)
@@ -106,13 +111,17 @@ class Comparison:
 
     def final(self, method: str, of: str = "loss") -> np.ndarray:
         """The last value of each seed."""
+        self.check_metric(of)
         return np.array([run.columns[of][-1] for run in self.of(method)], np.float64)
 
     def reach(
         self, method: str, level: float, of: str = "loss", against: str = "time", below: bool | None = None
     ) -> np.ndarray:
         """Where each seed first passes `level` (nan: never). Losses pass it downwards, anything else upwards."""
-        below = ("loss" in of or "norm" in of) if below is None else below
+        self.check_metric(of)
+        word("against", against, *AXES)
+        real("level", level)
+        below = ("loss" in of or "norm" in of) if below is None else flag("below", below)
         out = []
         for run in self.of(method):
             passed = run.columns[of] <= level if below else run.columns[of] >= level
@@ -144,7 +153,10 @@ def interval(values: ArrayLike, level: float = 0.95) -> tuple[Any, ...]:
     """
     from scipy import stats
 
-    values = np.asarray(values, np.float64)
+    values, level = array("values", values, "numbers, [seeds, ...]"), float(probability("level", level))
+    if not values.size:
+        raise ValueError(f"values holds numbers, [seeds, ...], one seed at least; got shape {values.shape}.")
+    values = np.atleast_1d(values)
     number = len(values)
     mean = values.mean(axis=0)
     if number < 2:
@@ -223,7 +235,7 @@ def prepare(folder: str | Path, *, overwrite: bool = False, also: Iterable[str] 
     """
     folder = writable("a results folder", folder)
     there = [name for name in (*SIGNS, *also) if (folder / name).exists()]
-    if there and not overwrite:
+    if not flag("overwrite", overwrite) and there:
         held = f"{str(folder)!r} holds results already ({there[0]})"
         raise ValueError(f"{held}; choose another folder, or overwrite=True.")
     return folder
@@ -257,7 +269,7 @@ def load(folder: str | Path) -> Comparison:
     """
     from .result_files import load
 
-    return load(folder)
+    return load(path("folder", folder))
 
 
 def listing(root: str | Path = "results") -> list[Path]:
@@ -272,7 +284,7 @@ def listing(root: str | Path = "results") -> list[Path]:
         ...     print([folder.name for folder in ja.results.listing(root)])
         ['mine', 'yours']
     """
-    return sorted(path.parent for path in Path(root).rglob("spec.json"))
+    return sorted(spec.parent for spec in path("root", root).rglob("spec.json"))
 
 
 def environment() -> dict:

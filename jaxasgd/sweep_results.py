@@ -120,7 +120,7 @@ class Sweep:
 
     def __getitem__(self, method) -> Curves:
         """The method's runs as arrays [*numbers, (clock,) seed, evaluation]."""
-        if method not in self.grids:
+        if method not in self.methods:
             raise ValueError(f"the methods are {self.methods}; got {shown(method)}.")
         grid = self.grids[method]
         axes = {**grid, **({"clock": list(self.clocks)} if self.clocks else {}), "seed": self.seeds}
@@ -160,6 +160,8 @@ class Sweep:
             raise ValueError(f"of is one of {self.metrics}; got {shown(of)}.")
         if self.clocks and clock not in self.clocks:
             raise ValueError(f"the best is looked for on one clock, clock= one of {self.clocks}; got {shown(clock)}.")
+        if not self.clocks and clock is not None:
+            raise ValueError(f"this sweep has one clock, without a name: leave clock= out; got {shown(clock)}.")
         sign = 1 if "loss" in of or "norm" in of else -1
         out = {}
         for method, grid in self.grids.items():

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike
 
 from . import program, sweep_jobs, sweep_sizes
 from .checkpoints import checkpoint as checkpoint_of
-from .checks import callback, real, shown, whole, word
-from .engine import check_devices, check_key, look_at, look_with_norm
+from .checks import bar_wanted, callback, real, shown, whole, word
+from .engine import check_devices, check_key, check_problem, look_at, look_with_norm
 from .progress import bar_of_runs, watched
 from .results import environment
 from .simulation import check_times
@@ -99,6 +99,8 @@ def sweep(
         >>> found["async"].loss.shape, found.best()["async"].numbers
         ((3, 2, 6), {'learning_rate': 0.3})
     """
+    check_problem(problem)
+    bar_wanted(progress)
     clocks = dict(times) if isinstance(times, Mapping) else {"": times}
     if not clocks or not all(isinstance(name, str) for name in clocks):
         raise ValueError(f"times is a worker-time model or a mapping, name -> model; got {shown(times)}.")
@@ -226,7 +228,7 @@ def check_grid(grid) -> dict[str, list]:
 
 def check_methods(methods, grid):
     """`({method: its part of the grid}, {method: its points})`."""
-    if not methods or not isinstance(methods, Mapping) or not all(isinstance(name, str) for name in methods):
+    if not isinstance(methods, Mapping) or not methods or not all(isinstance(name, str) for name in methods):
         raise ValueError(
             f"methods is a non-empty mapping, name -> function of numbers -> ja.Method; got {shown(methods)}."
         )

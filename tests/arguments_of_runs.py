@@ -7,10 +7,11 @@ import numpy as np
 from arguments import ANY, COUNT, COUNT0, FLAG, FUNCTION, INF, MAPPING, NAN, PLACE, STRING, WORD, Kind, Row
 
 import jaxasgd as ja
+from jaxasgd.results import AXES
 
 PR, S, ST, PLOT, FAN = ja.problems, ja.schedules, ja.statistics, ja.plot, ja.fanout
 
-COLUMNS = {name: np.zeros(1) for name in ("time", "update", "gradients", "loss")}
+COLUMNS = {name: np.zeros(1, int if name in ("update", "gradients") else float) for name in (*AXES, "loss")}
 RESULTS = ja.results.Comparison(
     [ja.results.Run("asgd", 0, "finished", 6, COLUMNS, a.SCHEDULE0.summary())], {"asgd": a.SCHEDULE0}
 )
@@ -137,14 +138,38 @@ PLOT_ROWS = {
         PLOT.timeline, ONE | {"until": (9.0, a.ABOVE.but("").without(None)), "how": (None, WORD), "ax": AX,
                               "max_workers": (2, COUNT.without(None))}),
 }  # fmt: skip
+OF = ("loss", Kind("of is one of", (None, 3, [3], "other")))
+SWEEP = ja.sweep(a.QUADRATIC, a.TIMES, {"asgd": ja.methods.asgd}, {"learning_rate": [0.1]}, num_updates=3, seeds=1)
+RESULTS_ROWS = {
+    "Comparison.curves": Row(RESULTS.curves, {"method": ("asgd", Kind("methods", (None, "x", [3], X[0]))), "of": OF,
+                                              "against": AGAINST, "grid": (None, Kind("grid", ("x", 3, X)))}),
+    "Comparison.final": Row(RESULTS.final, {"method": ("asgd", Kind("methods", (None, "x", [3]))), "of": OF}),
+    "Comparison.reach": Row(RESULTS.reach, {"method": ("asgd", Kind("methods", (None, "x"))), "level": (1.0, a.FREE),
+                                            "of": OF, "against": AGAINST, "below": (None, FLAG.without(None))}),
+    "Comparison.save": Row(RESULTS.save, {"folder": ("none", PLACE), "overwrite": (False, FLAG)}),
+    "Sweep.best": Row(SWEEP.best, {"of": OF, "clock": (None, Kind("clock", ("x", 3, X)))}),
+    "Sweep.save": Row(SWEEP.save, {"folder": ("none", PLACE), "overwrite": (False, FLAG)}),
+    "interval": Row(ja.results.interval, {"values": (a.TWO, Kind("values", (None, "x", [], {}))),
+                                          "level": (0.9, a.LEVEL)}),
+    "listing": Row(ja.results.listing, {"root": (".", PLACE)}),
+    "load": Row(ja.results.load, {"folder": ("none", PLACE)}),
+    "prepare": Row(ja.results.prepare, {"folder": ("none", PLACE), "overwrite": (False, FLAG), "also": ((), ANY)}),
+    "report": Row(ja.results.report, {"folders": (".", Kind("folder", (None, 3, [], [3]), "folder")),
+                                      "path": ("none.html", PLACE), "title": (None, STRING.without(None)), "overwrite": (False, FLAG)}),
+    "TensorBoard": Row(ja.results.TensorBoard, {"folder": ("none", PLACE)}),
+    "tensorboard": Row(ja.results.tensorboard, {"comparison": (RESULTS, a.RESULTS.but("ja.compare")),
+                                                "folder": ("none", PLACE), "overwrite": (False, FLAG)}),
+}  # fmt: skip
 method = ja.methods.asgd(0.1)
+PROGRESS = FLAG.without(None)
 CHECKS = {
     "points": (5, COUNT), "key": (None, a.KEY), "seeds": (1, a.SEEDS),
     "evaluate": (None, Kind("evaluate", (0, -1, NAN, "x", X))),
     "reads": ("after", WORD), "until": (None, a.AMOUNT.without(None).but("finite number")),
     "num_updates": (5, COUNT0.without(None)),
     "target_loss": (None, a.FREE.without(None)), "target_gradient_norm": (None, a.FREE.without(None)),
-    "each": (None, FUNCTION.without(None)), "checkpoint": (None, ANY), "progress": (None, ANY),
+    "each": (None, FUNCTION.without(None)), "checkpoint": (None, a.PLACE.but("").without(None)),
+    "progress": (None, PROGRESS),
 }  # fmt: skip
 of = lambda *names: {name: CHECKS[name] for name in names}
 RUNS_ROWS = {
@@ -164,8 +189,8 @@ RUNS_ROWS = {
         ja.compare, {"problem": (a.QUADRATIC, a.PROBLEM), "times": (a.TIMES, a.MODEL),
                      "methods": ({"asgd": method}, Kind("ja.Method", (None, {}, [method], {"a": 3}, X)))} | CHECKS),
     "sweep": Row(
-        ja.sweep, {"problem": (a.QUADRATIC, ANY), "times": (a.TIMES, a.MODEL),
-                   "methods": ({"asgd": method}, Kind("", (None, {}, [3]))),
+        ja.sweep, {"problem": (a.QUADRATIC, a.PROBLEM), "times": (a.TIMES, a.MODEL),
+                   "methods": ({"asgd": method}, Kind("methods", (None, {}, [3], X))),
                    "grid": (None, Kind("grid", (3, [0.1], {"learning_rate": []}, {"learning_rate": 0.1}))),
                    "how": (None, WORD), "chunk": (None, COUNT.without(None, True)),
                    "devices": (None, a.DEVICES)} | CHECKS),
@@ -173,7 +198,7 @@ RUNS_ROWS = {
                                "devices": (None, a.DEVICES)}),
     "plan_cluster": Row(
         ja.plan_cluster, {"steps": (np.ones((9, 2)), Kind("", (None, 3, -np.ones((9, 2)), []))), "seeds": (2, COUNT),
-                          "noise_to_signal": (1.0, a.AMOUNT.but("finite number")), "progress": (False, ANY),
+                          "noise_to_signal": (1.0, a.AMOUNT.but("finite number")), "progress": (False, PROGRESS),
                           "sync_updates": (None, a.ABOVE.but("").without(None))}),
     "cite": Row(ja.cite, {"method": (method, Kind("method", (None, "asgd", 3)))}),
     "late": Row(ja.late, {"make": (abs, FUNCTION.called("late part")), "clock": ("", STRING)}),
@@ -227,7 +252,7 @@ SHARED = {
     "until": (None, a.AMOUNT.without(None).but("finite number")),
     "key": (jax.random.key(0), a.KEY), "slow": (None, Kind("slow", (0.5, NAN, "x", [2.0], [[1.0], [1.0, 2.0]]))),
     "times": (None, Kind("times", (1.0, "x", a.TIMES))), "seconds": (1.0, a.ABOVE.but("").without(1, True)),
-    "on_failure": ("stop", WORD), "seed": SEED, "progress": (None, ANY), "devices": (None, a.DEVICES),
+    "on_failure": ("stop", WORD), "seed": SEED, "progress": (None, PROGRESS), "devices": (None, a.DEVICES),
     "before_job": (None, FUNCTION.without(None)),
 }  # fmt: skip
 RUNTIMES_ROWS = {"threads": Row(ja.runtimes.threads, SHARED)}

@@ -5,14 +5,14 @@ from importlib import metadata
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 # most of the time goes into compiling: in the quickest way it is a third as long (`make test-all` has XLA's own)
-QUICK = [
-    "--xla_backend_optimization_level=0",
-    "--xla_llvm_disable_expensive_passes=true",
-    "--xla_cpu_parallel_codegen_split_count=1",
-]
-if metadata.version("jaxlib").startswith("0.10."):  # later ones know no other way than the new one
-    QUICK.append("--xla_cpu_use_fusion_emitters=false")
-os.environ.setdefault("XLA_FLAGS", " ".join(QUICK))
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+    "--xla_cpu_parallel_codegen_split_count=1"
+    # later ones know no other way than the new one, and not the word
+    + " --xla_cpu_use_fusion_emitters=false"
+    * metadata.version("jaxlib").startswith("0.10."),
+)
 
 import jax
 import pytest

@@ -19,6 +19,7 @@ TABLES = {
     ja.schedules: runs.SCHEDULES_ROWS,
     ja.statistics: runs.STATISTICS_ROWS,
     ja.plot: runs.PLOT_ROWS,
+    ja.results: runs.RESULTS_ROWS,
     ja.work: runs.WORK_ROWS,
     ja.fanout: runs.FANOUT_ROWS,
     ja.runtimes: runs.RUNTIMES_ROWS,
@@ -39,7 +40,7 @@ ELSEWHERE = {  # public, and not in the table: why
     "made by functions": [
         *("Plan", "History", "Status", "Comparison", "Sweep", "ClusterPlan", "DoubtWarning", "Durations", "Problem"),
         *("Dataset", "Text", "Concurrency", "Delays", "Intervals", "Rates", "Waste", "Workers", "Entry", "Late"),
-        *("Interrupted", "WorkerFailed"),
+        *("Interrupted", "WorkerFailed", "Run"),
     ],
     "columns: test_schedule, test_columns": ["Schedule"],
     "test_checkpoints": ["Checkpoint"],
@@ -56,9 +57,10 @@ def shown(value):
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_one_wrong_argument(name):
+def test_one_wrong_argument(name, tmp_path, monkeypatch):
     """The message names the argument and says its rule, before anything is compiled."""
     function, told, then = ROWS[name]
+    monkeypatch.chdir(tmp_path)
     right = {argument: value for argument, (value, _) in told.items() if argument != "papers" or name == "ja.Method"}
     before, wrong = compiled(), []
     if name.split(".")[0] in QUICK:

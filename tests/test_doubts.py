@@ -98,7 +98,8 @@ def test_curvature():
 
 def test_a_frozen_loss():
     """Steps of 1e-9 do not move a parameter of 1 in float32; in float64 they do; at the optimum there is none."""
-    with pytest.warns(ja.DoubtWarning, match=r"to the bit, at all of the last 51 .*float32 does not resolve.*x64") as told:
+    says = r"to the bit, at all of the last 51 .*float32 does not resolve.*x64"
+    with pytest.warns(ja.DoubtWarning, match=says) as told:
         run(1e-9)
     assert len(told) == 1
     with jax.enable_x64(True):

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from ..checks import flag, shown, string
+from ..checks import path as as_path
+
 ENDINGS = (".html", ".htm")
 
 
@@ -36,6 +39,7 @@ def report(
         'mine.html'
     """
     paths, path = named(folders), target(path, overwrite)
+    title = None if title is None else string("title", title)
     for module in ("jinja2", "markdown_it"):
         if not find_spec(module):
             raise ImportError('a report needs jinja2 and markdown-it-py: pip install "jaxasgd[report]"')
@@ -59,7 +63,9 @@ def report(
 def named(folders) -> list[Path]:
     """The folders, one or several, each once."""
     one = isinstance(folders, (str, os.PathLike))
-    paths = [Path(folder) for folder in ([folders] if one else folders)]
+    if not one and not isinstance(folders, Sequence):
+        raise ValueError(f"folders is a results folder or several; got {shown(folders)}.")
+    paths = [as_path("a results folder", folder) for folder in ([folders] if one else folders)]
     if not paths:
         raise ValueError("a report is of one results folder or more; got none: name one, results/mine for example.")
     seen = set()
@@ -75,13 +81,13 @@ def named(folders) -> list[Path]:
 
 def target(path, overwrite) -> Path:
     """Where the page goes, checked before any work is done."""
-    path = Path(path)
+    path = as_path("path", path)
     if path.is_dir():
         raise ValueError(f"a report is one file; {str(path)!r} is a folder: name {str(path / 'report.html')!r}, say.")
     if path.suffix.lower() not in ENDINGS:
         wanted = str(path.with_suffix(".html"))
         raise ValueError(f"a report is an .html file; got {path.name!r}: name it {wanted!r}, for example.")
-    if path.exists() and not overwrite:
+    if not flag("overwrite", overwrite) and path.exists():
         raise ValueError(f"{str(path)!r} exists already; name another file, or overwrite it (--overwrite).")
     return path
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from numpy.typing import ArrayLike
 
-from ..checks import shown, whole
+from ..checks import bar_wanted, shown, whole
 from ..program import initial_shapes
 from ..progress import bar, watched
 from .cluster_actors import AsgdWorker, environment, vault_class
@@ -111,6 +111,7 @@ def ray(
     shared |= {"slow": slow, "times": times, "seconds": seconds, "on_failure": on_failure, "seed": seed}
     if before_job is not None and not callable(before_job):
         raise ValueError(f"before_job is a function (worker, job), or None; got {shown(before_job)}.")
+    bar_wanted(progress)
     setting = settle("ray", problem, policy, rule, **shared)
     shards = whole("shards", shards, 1)
     if checkpoint_every is not None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 from numpy.typing import ArrayLike
 
-from ..checks import shown
+from ..checks import bar_wanted, shown
 from .parameters import ParameterServer
 from .running import Stopwatch, play
 from .settings import local_devices, settle
@@ -205,6 +205,7 @@ def threads(
     shared |= {"slow": slow, "times": times, "seconds": seconds, "on_failure": on_failure, "seed": seed}
     if before_job is not None and not callable(before_job):
         raise ValueError(f"before_job is a function (worker, job), or None; got {shown(before_job)}.")
+    bar_wanted(progress)
     setting = settle("threads", problem, policy, rule, **shared)
     devices = local_devices(devices)
     begun = time.perf_counter()
