@@ -15,11 +15,12 @@ NOTEBOOK = Path(__file__).parents[1] / "experiments" / "quickstart.ipynb"
 FORMATS = ("image/png", "text/plain")
 
 
-def execute(path=NOTEBOOK, seconds=600):
-    """The notebook, run from top to bottom in a fresh kernel with figures as PNG."""
+def execute(path=NOTEBOOK, seconds=600, flags=""):
+    """The notebook, run from top to bottom in a fresh kernel with figures as PNG. `flags`: XLA_FLAGS."""
     notebook = nbformat.read(path, as_version=4)
     others = {"MPLBACKEND", "XLA_FLAGS", "JAX_ENABLE_X64"}  # of whoever calls
-    env = {name: value for name, value in os.environ.items() if name not in others} | {"JAX_PLATFORMS": "cpu"}
+    env = {name: value for name, value in os.environ.items() if name not in others}
+    env |= {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
     where = {"metadata": {"path": path.parent}}
     waits = {"timeout": seconds, "iopub_timeout": seconds, "raise_on_iopub_timeout": True}
     quiet = {"record_timing": False, "coalesce_streams": True, "extra_arguments": ["--log-level=40"]}

@@ -155,7 +155,7 @@ def main(options: Options):
     problem = ja.problems.mlp(X, y, batch_size=32, loss_samples=2000)
     ja.results.prepare(options.out, overwrite=True)
     rows, shown = [], {}
-    for cluster in ("own", "shared"):
+    for cluster in ("own",) if options.quick else ("own", "shared"):
         for n in options.workers:
             for straggler in (False, True):
                 more, told = compared(problem, cluster, n, straggler, options.updates)

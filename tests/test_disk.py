@@ -129,7 +129,7 @@ def disk(tmp_path):
         subprocess.run(["umount", str(tmp_path)], check=True)
 
 
-@pytest.mark.parametrize("how", ["limit", "disk"])
+@pytest.mark.parametrize("how", [pytest.param("limit", marks=pytest.mark.long), "disk"])
 def test_full(how, request, tmp_path):
     """Every save fails with an error that says where and what to do; what was there is whole, and work goes on."""
     if how == "disk":

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ def test_the_notebook_runs(monkeypatch):
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     monkeypatch.delenv("JAXASGD_DATA", raising=False)
-    done, committed = script.execute(), json.loads(NOTEBOOK.read_text())
+    done, committed = script.execute(flags=os.environ.get("XLA_FLAGS", "")), json.loads(NOTEBOOK.read_text())
     kinds = lambda cells: [[output["output_type"] for output in cell.get("outputs", ())] for cell in cells]
     assert kinds(done.cells) == kinds(committed["cells"])
     assert sum(map(bool, kinds(done.cells))) > 10

@@ -152,6 +152,7 @@ def test_a_killed_worker_is_replaced(problem, cluster):
     assert (recorded.unfinished["kind"] == ja.schedule.LOST).sum() <= 1  # 0: its result was on the way already
 
 
+@pytest.mark.long
 def test_a_killed_worker_is_dropped(problem, cluster):
     with Killer("Worker", kills=1) as killer:
         params, recorded = ja.runtimes.ray(problem, ASGD, SGD, num_updates=200, key=KEY, times=PACED, on_failure="drop")
@@ -170,7 +171,13 @@ def test_a_killed_worker_ends_the_run(problem, cluster):
     assert 0 < caught.value.recorded.num_updates < 2000
 
 
-@pytest.mark.parametrize("options", [{}, {"shards": 2, "checkpoint_every": 3}], ids=["server", "shards"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({}, id="server", marks=pytest.mark.long),
+        pytest.param({"shards": 2, "checkpoint_every": 3}, id="shards"),
+    ],
+)
 def test_a_killed_server_is_replaced(problem, cluster, options):
     kind = "S" if options else "Server"  # any of hub and shards
     with Killer(kind, kills=1) as killer:
@@ -180,6 +187,7 @@ def test_a_killed_server_is_replaced(problem, cluster, options):
     assert all_gone()
 
 
+@pytest.mark.long
 def test_a_killed_server_without_checkpoints_ends_the_run(problem, cluster):
     with Killer("Server", kills=1), pytest.raises(RuntimeError, match="checkpoint_every=1"):
         ja.runtimes.ray(problem, ASGD, SGD, num_updates=2000, key=KEY, times=PACED, checkpoint_every=None)
