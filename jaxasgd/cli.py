@@ -6,6 +6,7 @@ import math
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
@@ -119,7 +120,9 @@ def compare(said, argv):
     if board is not None:
         say(f"watch    tensorboard --logdir {shlex.quote(str(board.folder))}\n")
     progress = False if out.quiet else None
-    table = ja.compare(problem, times, methods, **ends, seeds=run.seeds, each=board, progress=progress)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ja.DoubtWarning)  # the table says it
+        table = ja.compare(problem, times, methods, **ends, seeds=run.seeds, each=board, progress=progress)
     info = {name: table.spec["methods"][name] | arguments[name] for name in methods}
     command = command_line(argv, said.problem.data, out.out)
     table = replace(table, spec=table.spec | {"problem": numbers, "methods": info, "command": command})

@@ -116,7 +116,7 @@ def compare(
     waves = {name: best_waves(problem, schedules[name], method) for name, method in bound.items()}
     for name, method in bound.items():  # what is wrong with the last one is found before the first has run
         prepare(problem, plan(schedules[name], evaluate=evaluate, **waves[name]), method)
-    complete, said = True, set[tuple[str, str]]()
+    complete, said = True, dict[tuple[str, str], str]()
     total = len(seeds) * sum(schedule.num_updates for schedule in schedules.values())
     with bar_of_runs(progress, len(methods) * len(seeds), total) as bars:
         for name, method, seed, schedule, one in members(bound, seeds, schedules, play, evaluate, waves):
@@ -160,6 +160,7 @@ def compare(
         "reads": reads,
         "targets": {"loss": target_loss, "gradient_norm": target_gradient_norm},
         "complete": complete,
+        "doubts": list(said.values()),
         "wall_seconds": round(time.perf_counter() - began, 1),
         **environment(),
     }

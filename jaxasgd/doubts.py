@@ -30,7 +30,7 @@ GATHERED: ContextVar[dict | None] = ContextVar("doubts of a run inside of a comp
 
 @contextmanager
 def said_once(name, said):
-    """Of the runs inside, each kind of doubt is told once, for the method `name`; `said` remembers which were."""
+    """Of the runs inside, each kind of doubt is told once, for the method `name`; `said` holds what was told."""
     found: dict[str, str] = {}
     token = GATHERED.set(found)
     try:
@@ -38,7 +38,7 @@ def said_once(name, said):
     finally:
         GATHERED.reset(token)
     new = {kind: f"{name}: {doubt}" for kind, doubt in found.items() if (name, kind) not in said}
-    said |= {(name, kind) for kind in new}
+    said |= {(name, kind): doubt for kind, doubt in new.items()}
     tell(new, stacklevel=4)
 
 

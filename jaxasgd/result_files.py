@@ -119,6 +119,7 @@ def checked(spec) -> tuple[dict, dict, dict]:
     said("num_updates", "a whole number, or null", lambda end: end is None or is_whole(end), None)
     said("num_workers", "a whole number, 1 or more", lambda n: is_whole(n, 1), 1)
     said("methods", "{method: {...}}", each(lambda info: isinstance(info, dict)), {})
+    said("doubts", "a list of sentences", lambda told: isinstance(told, list) and set(map(type, told)) <= {str}, [])
     files = said("schedules", "{method: a .npz file in the folder}", each(is_file))
     kinds = said("columns", "{column: its dtype, float32 for example}", each(is_numeric))
     for name in AXES:

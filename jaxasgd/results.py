@@ -190,7 +190,8 @@ def table(comparison) -> str:
         lines.append(line[:-1] + [line[-1] + (f" ({diverged} diverged)" if diverged else "")])
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    return "\n".join([text[0], "-" * max(map(len, text)), *text[1:]])
+    doubts = [f"doubtful: {doubt}" for doubt in comparison.spec.get("doubts", ())]
+    return "\n".join([text[0], "-" * max(map(len, text)), *text[1:], *doubts])
 
 
 # ------------------------------------------------------------------- files

@@ -96,6 +96,7 @@ WRONG = {
 NAMES = {
     "results/spec.json": {"until": {"null", "gone"}, "num_updates": {"null", "gone"}, "num_workers": {"gone"}}
     | {"methods": {"names", "gone"}, "schedules": {"names"}, "columns": set(), "lines": {"names", "gone"}}
+    | {"doubts": {"list", "gone"}}
     | {"format": {"gone"}, "seeds": set(WRONG)},  # which are words for a reader
     "plan/plan.json": {name: set() for name in ("noise_to_signal", "seeds", "mean", "spread", "rounds")}
     | {"sync_updates": {"null"}} | {name: {"gone"} for name in ("num_workers", "lines", "format")}

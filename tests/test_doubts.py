@@ -107,9 +107,13 @@ def test_a_frozen_loss():
     run(0.0, problem=ja.problems.quadratic(spectrum=[0.01, 2.0], start=[0.0, 0.0]))
 
 
-def test_a_comparison_says_it_once_a_method():
+def test_a_comparison_says_it_once_a_method(tmp_path):
     methods = {"fast": ja.methods.asgd(1.3), "good": ja.methods.asgd(0.1)}
     times = ja.times.fixed(1.0, num_workers=2)
     with pytest.warns(ja.DoubtWarning, match="^fast: the learning rate 1.3 is above") as told:
-        ja.compare(STEEP, times, methods, num_updates=60, seeds=3)
+        table = ja.compare(STEEP, times, methods, num_updates=60, seeds=3)
     assert len(told) == 1 and told[0].filename == __file__
+    assert str(table).splitlines()[-1] == f"doubtful: {told[0].message}"
+    assert str(ja.results.load(table.save(tmp_path))) == str(table)
+    page = ja.results.report(tmp_path, tmp_path / "page.html").read_text()
+    assert page.count("Doubtful: fast: the learning rate 1.3 is above") == 1 and "good: " not in page

@@ -31,7 +31,7 @@ def about(table) -> str:
         told.append(count(spec["num_updates"], "update"))
     if spec.get("complete") is False:
         told.append("stopped before all runs were made")
-    return ", ".join(told) + "."
+    return " ".join([", ".join(told) + ".", *(f"Doubtful: {doubt}" for doubt in spec.get("doubts", ()))])
 
 
 def figure(table):

@@ -21,7 +21,8 @@ NAMES = {
 }
 READS = {"after": "after their own gradient is applied", "before": "before their own gradient is applied"}
 MACHINE = ("device", "devices", "cores", "x64", "platform")
-ELSEWHERE = {"methods", "command", "schedules", "columns", "complete", "advice", "call", "mean", "spread", "rounds"}
+ELSEWHERE = {"methods", "command", "schedules", "columns", "complete", "doubts", "advice", "call", "mean", "spread"}
+ELSEWHERE |= {"rounds"}
 
 
 def facts(spec) -> Facts:
