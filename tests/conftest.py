@@ -1,5 +1,6 @@
 """The suite runs strict: 8 CPU devices, rank promotion raises, warnings are errors."""
 
+import gc
 import os
 from importlib import metadata
 
@@ -19,6 +20,12 @@ import pytest
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_collection_finish(session):
+    """What is there now stays: Python's collector need not go through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import scripts
 
 import jaxasgd as ja
 from jaxasgd import reproduction
@@ -63,6 +64,8 @@ LONG = {
     "bench_torch.py",
     "bench_scan.py",
     "bench_all.py",
+    "bench_ray.py",
+    "bench_rates.py",
 }
 SHARED = {
     "common.py",
@@ -77,16 +80,7 @@ LOOPS = ["loop_plain.py", "loop_flax.py", "loop_equinox.py"]  # they print
 
 @pytest.mark.parametrize("script", [pytest.param(s, marks=[pytest.mark.long] * (s in LONG)) for s in SCRIPTS])
 def test_quick(script, tmp_path):
-    command = [
-        sys.executable,
-        "-W",
-        "error",
-        str(ROOT / "experiments" / script),
-        "--quick",
-        "--out",
-        str(tmp_path / "out"),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    done = scripts.run(ROOT / "experiments" / script, "--quick", "--out", tmp_path / "out", cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert all((tmp_path / "out" / name).stat().st_size for name in SCRIPTS[script])
 
@@ -96,7 +90,7 @@ def test_loop(script):
     """An example of staleness in somebody else's training loop: short, and it runs."""
     path = ROOT / "experiments" / script
     assert len(path.read_text().splitlines()) <= 60
-    done = subprocess.run([sys.executable, str(path), "--quick"], capture_output=True, text=True, cwd=ROOT)
+    done = scripts.run(path, "--quick", cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("delay") >= 3
 

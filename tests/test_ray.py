@@ -163,7 +163,7 @@ def test_a_killed_worker_is_dropped(problem, cluster):
 
 def test_a_killed_worker_ends_the_run(problem, cluster):
     with (
-        Killer("Worker", kills=1),
+        Killer("Worker", kills=1, between=(1.5, 2.5)),  # once all have met
         pytest.raises(ja.runtimes.WorkerFailed, match=r"worker . failed in its job") as caught,
     ):
         ja.runtimes.ray(problem, ASGD, SGD, num_updates=2000, key=KEY, times=PACED)
