@@ -22,6 +22,14 @@ jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+FIRST = {"test_ray", "test_kills", "test_disk", "test_distributed", "test_notebook", "test_experiments"}
+
+
+def pytest_collection_modifyitems(items):
+    """What takes long and waits much begins first: while it waits others work, and none is left alone with it."""
+    items.sort(key=lambda item: item.path.stem not in FIRST)
+
+
 def pytest_collection_finish(session):
     """What is there now stays: Python's collector need not go through it again and again."""
     gc.collect()
