@@ -14,7 +14,7 @@ PYTHON ?= $(firstword $(foreach p,python3.14 python3.13 python3.12 python3.11 py
 	$(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $(p))))
 export JAXASGD_DATA ?= $(wildcard $(CURDIR)/../shared/data)
 BIN := $(VENV)/bin
-PYTEST := $(BIN)/python -m pytest -n 3 --dist worksteal -q --durations=10
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal -q --durations=10
 
 .PHONY: demo check test test-all results gallery page notebook docs clean
 

@@ -68,7 +68,7 @@ def main(options: Options):
 
 
 def measured(options: Options):
-    number, most = (4, 12) if options.quick else (26, 200)
+    number, most = (2, 8) if options.quick else (26, 200)
     rows, real = [], []
     for i in range(number):
         rows += simulated(i, most)

@@ -66,6 +66,8 @@ LONG = {
     "bench_all.py",
     "bench_ray.py",
     "bench_rates.py",
+    "diloco.py",
+    "pipeline.py",
 }
 SHARED = {
     "common.py",

@@ -174,8 +174,8 @@ def test_a_killed_worker_ends_the_run(problem, cluster):
 @pytest.mark.parametrize(
     "options",
     [
-        pytest.param({}, id="server", marks=pytest.mark.long),
-        pytest.param({"shards": 2, "checkpoint_every": 3}, id="shards"),
+        pytest.param({}, id="server"),
+        pytest.param({"shards": 2, "checkpoint_every": 3}, id="shards", marks=pytest.mark.long),
     ],
 )
 def test_a_killed_server_is_replaced(problem, cluster, options):
