@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time a name is import
     from .engine import History, Status, run
     from .fanout import spread
     from .methods import Method, Paper, cite, late, published
-    from .planning import Plan, plan, stack
+    from .plans import Plan, plan, stack
     from .policies import Decision, Event, Job, Policy
     from .schedule import Schedule
     from .simulation import simulate
@@ -92,7 +92,7 @@ _HOMES = {
     "Job": "policies",
     "Method": "methods",
     "Paper": "methods",
-    "Plan": "planning",
+    "Plan": "plans",
     "Policy": "policies",
     "Schedule": "schedule",
     "Status": "engine",
@@ -100,13 +100,13 @@ _HOMES = {
     "cite": "methods",
     "compare": "comparison",
     "late": "methods",
-    "plan": "planning",
+    "plan": "plans",
     "plan_cluster": "advice",
     "published": "methods",
     "run": "engine",
     "simulate": "simulation",
     "spread": "fanout",
-    "stack": "planning",
+    "stack": "plans",
     "sweep": "sweeps",
 }
 
@@ -114,8 +114,6 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
-        if _HOMES[name] == "planning":  # JAX knows a Plan before the first run: vmap and jit take it
-            importlib.import_module(".program", __name__)
     elif name in __all__:
         value = importlib.import_module(f".{name}", __name__)
     else:

@@ -99,6 +99,13 @@ def word(name, value, *words) -> str:
     return value
 
 
+def metric_name(of, metrics) -> str:
+    """A name among the metrics."""
+    if not (isinstance(of, str) and of in metrics):
+        raise ValueError(f"of is one of {metrics}; got {shown(of)}.")
+    return of
+
+
 def writable(what: str, folder: str | Path) -> Path:
     """The folder, made, once a file could be written in it."""
     folder = path("folder", folder)

@@ -11,13 +11,11 @@ import numpy as np
 import optax
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
-from . import groups, planning
+from . import groups, planning, plans  # noqa: F401  # plans are pytrees
 from .parts import Parts
 from .problems.base import Request
 from .tables import apart, put, take
 from .work.gradients import mean_gradient
-
-jax.tree_util.register_dataclass(planning.Plan, planning.ARRAYS, planning.STATIC)
 
 INIT_STREAM, DATA_STREAM = 0, 1
 BLOCK_BYTES = 1 << 22  # samples drawn ahead take no more than this, or one wave

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .checks import array, flag, path, probability, real, shown, word, writable
+from .checks import array, flag, metric_name, path, probability, real, shown, word, writable
 from .events import TensorBoard, tensorboard
 from .reporting import report
 from .schedule import Schedule
@@ -80,11 +80,6 @@ class Comparison:
             raise ValueError(f"the methods are {self.methods}; got {shown(method)}.")
         return chosen
 
-    def check_metric(self, of: str) -> None:
-        """`of` is among the metrics, or an error that names them."""
-        if not isinstance(of, str) or of not in self.metrics:
-            raise ValueError(f"of is one of {self.metrics}; got {shown(of)}.")
-
     def curves(
         self, method: str, of: str = "loss", against: str = "time", grid: ArrayLike | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -94,7 +89,7 @@ class Comparison:
         """
         runs = self.of(method)
         word("against", against, *AXES)
-        self.check_metric(of)
+        metric_name(of, self.metrics)
         if grid is None:
             end = max(run.columns[against][-1] for run in runs)
             grid = np.linspace(0, max(end, self.spec.get("until") or 0) if against == "time" else end, 101)
@@ -111,14 +106,14 @@ class Comparison:
 
     def final(self, method: str, of: str = "loss") -> np.ndarray:
         """The last value of each seed."""
-        self.check_metric(of)
+        metric_name(of, self.metrics)
         return np.array([run.columns[of][-1] for run in self.of(method)], np.float64)
 
     def reach(
         self, method: str, level: float, of: str = "loss", against: str = "time", below: bool | None = None
     ) -> np.ndarray:
         """Where each seed first passes `level` (nan: never). Losses pass it downwards, anything else upwards."""
-        self.check_metric(of)
+        metric_name(of, self.metrics)
         word("against", against, *AXES)
         real("level", level)
         below = ("loss" in of or "norm" in of) if below is None else flag("below", below)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .checks import shown
+from .checks import metric_name, shown
 from .history import WORDS, Status
 from .results import AXES, Comparison, Run, interval
 
@@ -156,8 +156,7 @@ class Sweep:
         Raises:
             ValueError: where `of` or `clock` names nothing in this sweep.
         """
-        if of not in self.metrics:
-            raise ValueError(f"of is one of {self.metrics}; got {shown(of)}.")
+        metric_name(of, self.metrics)
         if self.clocks and clock not in self.clocks:
             raise ValueError(f"the best is looked for on one clock, clock= one of {self.clocks}; got {shown(clock)}.")
         if not self.clocks and clock is not None:

@@ -2,7 +2,9 @@
 
 import gc
 import os
+import shutil
 from importlib import metadata
+from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 # most of the time goes into compiling: in the quickest way it is a third as long (`make test-all` has XLA's own)
@@ -41,3 +43,19 @@ def x64():
     """Float64 where exactness is meant."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(scope="session")
+def good(tmp_path_factory):
+    """A folder with a good file of each kind."""
+    import good_files
+
+    folder = tmp_path_factory.mktemp("good")
+    good_files.write(folder)
+    return folder
+
+
+@pytest.fixture
+def here(good, tmp_path):
+    """A copy of it, to be spoiled."""
+    return Path(shutil.copytree(good, tmp_path / "here"))

@@ -5,31 +5,17 @@ import gzip
 import io
 import pickle
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from good_files import CELLS, EXTRAS, FILES, FREE, SCHEDULE, refused, write
+from good_files import CELLS, EXTRAS, FILES, FREE, SCHEDULE, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxasgd as ja
 
 PACKAGE = Path(ja.__file__).parent
-
-
-@pytest.fixture(scope="module")
-def good(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("good")
-    write(folder)
-    return folder
-
-
-@pytest.fixture
-def here(good, tmp_path):
-    shutil.copytree(good, tmp_path / "here")
-    return tmp_path / "here"
 
 
 # ------------------------------------------------------------------- any file: gone, empty, cut, of another kind

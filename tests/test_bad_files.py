@@ -4,28 +4,14 @@ Schedules, data sets and checkpoints have tables of their own: test_formats.py, 
 """
 
 import json
-import shutil
 
 import numpy as np
 import pytest
-from good_files import EXTRAS, FILES, MNIST, SCHEDULE, comparison, idx, plan, refused, write
+from good_files import EXTRAS, FILES, MNIST, SCHEDULE, comparison, idx, plan, refused
 
 import jaxasgd as ja
 from jaxasgd import history, result_files
 from jaxasgd.reporting import plans
-
-
-@pytest.fixture(scope="module")
-def good(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("good")
-    write(folder)
-    return folder
-
-
-@pytest.fixture
-def here(good, tmp_path):
-    shutil.copytree(good, tmp_path / "here")
-    return tmp_path / "here"
 
 
 @pytest.mark.parametrize("file", FILES)

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import jaxasgd as ja
-from jaxasgd.doubts import growth, response_of, rows_of
+from jaxasgd.doubts import Response, growth, response_of, rows_of, safe
 
 KEY = jax.random.key(0)
 STEEP = ja.problems.quadratic(spectrum=[0.01, 2.0])  # L = 2
@@ -81,6 +81,17 @@ def test_growth_is_the_run_without_noise(x64, policy, name):
     loss = jax.jit(lambda plan: ja.run(problem, plan, RULES[name][0], key=KEY).loss)(plan)
     found = growth(rows_of(plan), problem.curvature(), response_of(RULES[name][0]))
     assert found == pytest.approx(np.sqrt(np.max(loss[-5:]) / 2), rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("policy", [ja.policies.asgd(), ja.policies.rennala(batch=3), ja.policies.synchronous()])
+def test_what_is_called_safe_does_not_grow(policy, seed):
+    """At the largest rate of which it is said; and it is not said of twice that rate, nor of momentum."""
+    times = ja.times.pareto(1.0, alpha=1.2, num_workers=6)
+    plan = ja.plan(ja.simulate(policy, times, num_updates=400, seed=seed))
+    rate = 0.999 / max(plan.rows["delay"].max(), 1)
+    assert safe(plan, 1.0, Response(rate, 0.0, 0.0)) and growth(rows_of(plan), 1.0, Response(rate, 0.0, 0.0)) <= 1
+    assert not safe(plan, 2.0, Response(rate, 0.0, 0.0)) and not safe(plan, 1.0, Response(rate, rate / 2, 0.5))
 
 
 def test_curvature():

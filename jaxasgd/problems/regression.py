@@ -27,23 +27,6 @@ def squared_error(theta: jax.Array, batch: tuple[jax.Array, jax.Array]) -> jax.A
     return jnp.mean((X @ theta - y) ** 2) / 2
 
 
-def largest_eigenvalue(batch, weights=None, rounds=50) -> float:
-    """Of X'WX, W = 1/m or the weights on the diagonal: by power iteration, from below, to about a thousandth."""
-    X = np.asarray(batch[0], np.float64)
-    weights = np.full(len(X), 1 / len(X)) if weights is None else np.asarray(weights, np.float64)
-    v, value = X.T @ (weights * X.sum(axis=1)) + 1e-3, 0.0
-    for _ in range(rounds):
-        v /= np.linalg.norm(v)
-        Xv, before = X @ v, value
-        v, value = X.T @ (weights * Xv), float(weights @ Xv**2)
-        if value <= 1.0001 * before:
-            break
-    return value
-
-
-squared_error.curvature = largest_eigenvalue  # type: ignore[attr-defined]  # of a loss whose Hessian is one matrix
-
-
 def logistic_error(theta, batch):
     """mean log(1 + exp(-y x'theta)), labels y in {-1, +1}."""
     X, y = batch
@@ -77,10 +60,17 @@ def linear(
         [1.68, 3.13]
     """
     X, y = matrix(X, y)
-    optimum = np.linalg.lstsq(np.asarray(X, np.float64), np.asarray(y, np.float64), rcond=None)[0]
+    exact = np.asarray(X, np.float64)
+    optimum, _, _, singular = np.linalg.lstsq(exact, np.asarray(y, np.float64), rcond=None)
     theta = first_guess(X, start)
     problem = from_loss(squared_error, theta, (X, y), batch_size=batch_size, shards=shards, order=order, **others)
-    return Problem(problem.data, problem.start, problem.kind, jnp.asarray(optimum), problem.num_shards)
+    if problem.kind.weighed:  # X'WX in the place of X'X / m
+        weights = np.asarray(problem.data["weights"], np.float64)
+        curvature = np.linalg.norm(np.sqrt(weights)[:, None] * exact, 2) ** 2
+    else:
+        curvature = singular[0] ** 2 / len(exact)
+    data = problem.data | {"curvature": jnp.asarray(curvature)}
+    return Problem(data, problem.start, problem.kind, jnp.asarray(optimum), problem.num_shards)
 
 
 def logistic(

@@ -15,7 +15,7 @@ import numpy as np
 import optax
 from numpy.typing import ArrayLike
 
-from ..checks import known, positive, scalar, share, shown, transformation, whole
+from ..checks import known, many, positive, scalar, share, shown, transformation, whole
 from ..groups import spread
 from .arrays import zeros
 
@@ -33,11 +33,6 @@ def check_groups(name, values, says="finite numbers", fits=np.isfinite):
     if array is not None and (array.dtype == object or array.ndim != 1 or not array.size or not fits(array).all()):
         raise ValueError(f"{name} holds {says}, one for each group of coordinates; got {shown(values)}.")
     return values if array is None else array
-
-
-def several(values) -> bool:
-    """Whether there is a number for each group, or one for all."""
-    return isinstance(values, (list, tuple)) or np.ndim(values) > 0
 
 
 def each(values, params):
@@ -107,9 +102,9 @@ def follow_drift(steps: ArrayLike, decay: ArrayLike = 0.0, start: int = 0) -> op
         >>> updates.tolist(), state.drift.tolist(), ja.rules.look_ahead(jnp.zeros(1), state).tolist()
         ([2.0], [1.0], [3.0])
     """
-    steps = check_groups("steps", steps) if several(steps) else scalar("steps", steps)
+    steps = check_groups("steps", steps) if many(steps) else scalar("steps", steps)
     shares = lambda array: (array >= 0) & (array <= 1)
-    decay = check_groups("decay", decay, "numbers from 0 to 1", shares) if several(decay) else share("decay", decay)
+    decay = check_groups("decay", decay, "numbers from 0 to 1", shares) if many(decay) else share("decay", decay)
     start = whole("start", start, hint=", a version")
 
     def init(params):
@@ -177,7 +172,7 @@ def look_along(learning_rate: optax.ScalarOrSchedule, steps: ArrayLike) -> Calla
     """
     if not callable(learning_rate):
         positive("learning_rate", learning_rate)
-    steps = check_groups("steps", steps) if several(steps) else scalar("steps", steps)
+    steps = check_groups("steps", steps) if many(steps) else scalar("steps", steps)
 
     def send(params, rule_state, worker_state=()):
         velocity = only(rule_state, optax.TraceState, "momentum, optax.trace for one").trace
